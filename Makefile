@@ -1,0 +1,56 @@
+# make demo: set up and parse the sample document. make test: the same, then lint and the whole test suite.
+# Both are fast the second time. Variables: PYTHON=python3.12, VENV=path, PIP_FLAGS="…", PYTEST_FLAGS="-k table".
+
+PYTHON       ?= python3
+VENV         ?= .venv
+PIP_FLAGS    ?= -q
+PYTEST_FLAGS ?=
+
+BIN    := $(VENV)/bin
+SAMPLE := samvlm/assets/sample_table.png
+CORE   := $(VENV)/.samvlm-core
+DEV    := $(VENV)/.samvlm-dev
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
+
+.PHONY: demo test lint format fonts clean help
+
+demo: $(CORE)
+	$(BIN)/samvlm parse $(SAMPLE) -f md
+	$(BIN)/samvlm parse $(SAMPLE) -f html -o runs/demo
+	@echo "The same table as a page: runs/demo/$(notdir $(SAMPLE:.png=.html))"
+
+test: $(DEV)
+	@$(MAKE) --no-print-directory lint demo
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Font families for synthetic training data (Debian or Ubuntu; asks for root).
+fonts:
+	$(if $(filter 0,$(shell id -u)),,sudo) sh scripts/install_fonts.sh
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache runs/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "samvlm needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[dev]"
+	@touch $@ $(CORE)
