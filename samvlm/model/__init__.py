@@ -1,0 +1,1 @@
+"""The model as a transformers model folder: configuration, tower, connector, VLM and processor."""

@@ -1,0 +1,157 @@
+"""Document images to tensors: longest side to a fixed length, then a canvas of whole steps (or SAM's square)."""
+
+import numpy as np
+from transformers.image_processing_backends import PilBackend
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    PILImageResampling,
+    SizeDict,
+    get_image_size,
+)
+from transformers.processing_utils import ImagesKwargs, Unpack
+
+
+class SamVlmImageProcessorKwargs(ImagesKwargs, total=False):
+    r"""
+    canvas_step (`int`):
+        Both sides of the canvas are multiples of this many pixels (64: 16-pixel patches pooled 4x4).
+    pad_to_square (`bool`):
+        Pad to `size["longest_edge"]` squared, as SAM does, instead of to the native aspect.
+    max_upscale (`float`, *optional*):
+        Never enlarge an image by more than this; None: always to the longest edge, as SAM does.
+    """
+
+    canvas_step: int
+    pad_to_square: bool
+    max_upscale: float | None
+
+
+class SamVlmImageProcessor(PilBackend):
+    r"""
+    SAM's preprocessing at native aspect: the image is resized (bilinear) so that its longest side is
+    `size["longest_edge"]`, scaled to [0, 1], normalised, and padded with zeros at the bottom and right up to a canvas
+    of whole `canvas_step`s, or to the square. With `pad_to_square=True` and the defaults the result is that of
+    transformers' `SamImageProcessor`.
+
+    Returns a batch with `pixel_values` (B, 3, height, width), the largest canvas of the batch, and `image_sizes`
+    (B, 2): height and width of each image's own canvas in it.
+    """
+
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    size = {"longest_edge": 1024}
+    do_resize = True
+    do_rescale = True
+    do_normalize = True
+    do_convert_rgb = True
+    canvas_step = 64
+    pad_to_square = False
+    max_upscale = None
+    valid_kwargs = SamVlmImageProcessorKwargs
+    model_input_names = ["pixel_values", "image_sizes"]
+
+    def __init__(self, **kwargs: Unpack[SamVlmImageProcessorKwargs]):
+        super().__init__(**kwargs)
+        if self.canvas_step < 1 or self.size.longest_edge % self.canvas_step:
+            raise ValueError(
+                f"size longest_edge={self.size.longest_edge} must be a multiple of canvas_step={self.canvas_step}."
+            )
+
+    def resized_shape(
+        self,
+        height: int,
+        width: int,
+        longest_edge: int | None = None,
+        max_upscale: float | None = None,
+    ) -> tuple[int, int]:
+        """Height and width in pixels after resizing, before padding; at least 1 each."""
+        scale = (longest_edge or self.size.longest_edge) / max(height, width)
+        limit = max_upscale if max_upscale is not None else self.max_upscale
+        if limit is not None:
+            scale = min(scale, limit)
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+    def canvas_shape(
+        self,
+        height: int,
+        width: int,
+        size: SizeDict | dict | None = None,
+        canvas_step: int | None = None,
+        pad_to_square: bool | None = None,
+        max_upscale: float | None = None,
+    ) -> tuple[int, int]:
+        """Height and width in pixels of the canvas that an image of height x width is put on."""
+        longest = self.size.longest_edge if size is None else SizeDict(**dict(size)).longest_edge
+        square = self.pad_to_square if pad_to_square is None else pad_to_square
+        if square:
+            return longest, longest
+        step = canvas_step or self.canvas_step
+        resized = self.resized_shape(height, width, longest, max_upscale)
+        return tuple(-(-side // step) * step for side in resized)
+
+    def resize(
+        self,
+        image: np.ndarray,
+        size: SizeDict,
+        resample: PILImageResampling | None = None,
+        max_upscale: float | None = None,
+        **kwargs,
+    ) -> np.ndarray:
+        """(3, height, width) -> (3, new height, new width), aspect kept, longest side `size.longest_edge`."""
+        if not size.longest_edge:
+            raise ValueError(f"size needs the key 'longest_edge', got {size}.")
+        height, width = self.resized_shape(*get_image_size(image), size.longest_edge, max_upscale)
+        return super().resize(image, SizeDict(height=height, width=width), resample=resample, **kwargs)
+
+    def _preprocess(
+        self,
+        images: list[np.ndarray],
+        do_resize: bool,
+        size: SizeDict,
+        resample: PILImageResampling | None,
+        do_rescale: bool,
+        rescale_factor: float,
+        do_normalize: bool,
+        image_mean: float | list[float] | None,
+        image_std: float | list[float] | None,
+        canvas_step: int,
+        pad_to_square: bool,
+        max_upscale: float | None,
+        return_tensors: str | None = None,
+        **kwargs,
+    ) -> BatchFeature:
+        prepared, sizes = [], []
+        for image in images:
+            if do_resize:
+                image = self.resize(image, size, resample, max_upscale)
+            height, width = image.shape[-2:]
+            if do_rescale:
+                image = self.rescale(image, rescale_factor)
+            if do_normalize:
+                image = self.normalize(image, image_mean, image_std)
+            prepared.append(image)
+            if pad_to_square:
+                sizes.append((size.longest_edge, size.longest_edge))
+            else:
+                sizes.append(
+                    (-(-height // canvas_step) * canvas_step, -(-width // canvas_step) * canvas_step)
+                )
+        if not prepared:
+            raise ValueError("no images: give at least one.")
+        canvas = tuple(max(sides) for sides in zip(*sizes, strict=True))
+        pixel_values = np.zeros((len(prepared), prepared[0].shape[0], *canvas), dtype=np.float32)
+        for i, image in enumerate(prepared):
+            height, width = image.shape[-2:]
+            if height > canvas[0] or width > canvas[1]:
+                raise ValueError(
+                    f"an image of {height}x{width} pixels does not fit the square: leave do_resize on."
+                )
+            pixel_values[i, :, :height, :width] = image
+        data = {"pixel_values": pixel_values, "image_sizes": np.array(sizes, dtype=np.int64)}
+        return BatchFeature(data=data, tensor_type=return_tensors)
+
+
+__all__ = ["SamVlmImageProcessor"]

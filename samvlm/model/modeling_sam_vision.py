@@ -1,0 +1,296 @@
+"""SAM's image encoder (Kirillov et al., "Segment Anything", 2023; ViTDet backbone of Li et al., 2022) as a vision
+tower: parameter names are those of transformers' SAM vision encoder, images of any aspect, exact light attention."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import ModelOutput
+
+from .attention import relative_attention
+from .configuration_samvlm import SamVisionTowerConfig
+from .connector import POOLS, check_grid
+
+
+@dataclass
+class SamVisionTowerOutput(ModelOutput):
+    """
+    Args:
+        last_hidden_state: the feature map, (B, output_channels, H/16, W/16); (B, 256, 64, 64) for 1024x1024 pixels.
+        hidden_states: on request, the blocks' states, each (B, H/16 * W/16, embed_dim), and last the tokens that
+            Llava-style models take, (B, N, hidden_size): the map condensed by `config.token_pool`.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+
+
+class SamPatchEmbed(nn.Module):
+    """Non-overlapping patches by one convolution."""
+
+    def __init__(self, config: SamVisionTowerConfig):
+        super().__init__()
+        size = config.patch_size
+        self.projection = nn.Conv2d(config.num_channels, config.embed_dim, size, stride=size)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(B, 3, height, width) -> (B, H, W, embed_dim) with H = height / 16, W = width / 16"""
+        return self.projection(pixel_values).permute(0, 2, 3, 1)
+
+
+class SamChannelLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of a (B, C, H, W) map."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class SamAttention(nn.Module):
+    """Multi-head attention over windows or the whole grid; the projections run on the real tokens only."""
+
+    def __init__(self, config: SamVisionTowerConfig, window_size: int):
+        super().__init__()
+        self.config = config
+        self.window_size = window_size  # 0: global
+        self.num_heads = config.num_attention_heads
+        self.head_dim = config.embed_dim // config.num_attention_heads
+        self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.embed_dim, config.embed_dim)
+        positions = window_size or config.image_size // config.patch_size
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * positions - 1, self.head_dim))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * positions - 1, self.head_dim))
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, embed_dim) -> the same"""
+        height, width = hidden_states.shape[1:3]
+        qkv = self.qkv(hidden_states)  # (B, H, W, 3 * embed_dim)
+        if self.window_size:
+            attended = self.attend(self.split_windows(qkv))
+            attended = self.join_windows(attended, height, width)
+        else:
+            attended = self.attend(qkv)
+        return self.proj(attended)
+
+    def attend(self, qkv: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim)"""
+        batch, height, width, _ = qkv.shape
+        parts = qkv.view(batch, height * width, 3, self.num_heads, self.head_dim)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, head_dim)
+        path = "plain" if self.config._attn_implementation == "eager" else self.config.attention_path
+        output = relative_attention(query, key, value, self.rel_pos_h, self.rel_pos_w, (height, width), path)
+        return output.transpose(1, 2).reshape(batch, height, width, -1)
+
+    def split_windows(self, qkv: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, C) -> (B * windows, window, window, C).
+
+        SAM pads *after* the layer norm with zeros, so that a padded place has the bias as its query, key and value
+        and takes part in the softmax: it must, for the numbers to agree with the published weights.
+        """
+        batch, height, width, channels = qkv.shape
+        size = self.window_size
+        down, right = -height % size, -width % size
+        if down or right:
+            if self.qkv.bias is None:
+                qkv = F.pad(qkv, (0, 0, 0, right, 0, down))
+            else:
+                padding = self.qkv.bias.to(qkv.dtype)
+                qkv = torch.cat([qkv, padding.expand(batch, height, right, channels)], dim=2)
+                qkv = torch.cat([qkv, padding.expand(batch, down, width + right, channels)], dim=1)
+        rows, columns = (height + down) // size, (width + right) // size
+        windows = qkv.view(batch, rows, size, columns, size, channels).transpose(2, 3)
+        return windows.reshape(batch * rows * columns, size, size, channels)
+
+    def join_windows(self, windows: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """The inverse of `split_windows`, padding dropped: (B * windows, window, window, C) -> (B, H, W, C)"""
+        size = self.window_size
+        rows, columns = -(-height // size), -(-width // size)
+        grid = windows.view(-1, rows, columns, size, size, windows.shape[-1]).transpose(2, 3)
+        return grid.reshape(-1, rows * size, columns * size, windows.shape[-1])[:, :height, :width]
+
+
+class SamMLP(nn.Module):
+    """Linear, activation, linear."""
+
+    def __init__(self, config: SamVisionTowerConfig):
+        super().__init__()
+        self.lin1 = nn.Linear(config.embed_dim, config.mlp_dim)
+        self.lin2 = nn.Linear(config.mlp_dim, config.embed_dim)
+        self.act = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.lin2(self.act(self.lin1(hidden_states)))
+
+
+class SamVisionBlock(GradientCheckpointingLayer):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: SamVisionTowerConfig, window_size: int):
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.attn = SamAttention(config, window_size)
+        self.layer_norm2 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.mlp = SamMLP(config)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, embed_dim) -> the same"""
+        hidden_states = hidden_states + self.attn(self.layer_norm1(hidden_states))
+        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
+
+
+class SamNeck(nn.Module):
+    """1x1 and 3x3 convolution, each with a layer norm: the ViT's width down to the map's channels."""
+
+    def __init__(self, config: SamVisionTowerConfig):
+        super().__init__()
+        channels = config.output_channels
+        self.conv1 = nn.Conv2d(config.embed_dim, channels, 1, bias=False)
+        self.layer_norm1 = SamChannelLayerNorm(channels, eps=1e-6)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.layer_norm2 = SamChannelLayerNorm(channels, eps=1e-6)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, embed_dim) -> (B, output_channels, H, W)"""
+        hidden_states = self.layer_norm1(self.conv1(hidden_states.permute(0, 3, 1, 2)))
+        return self.layer_norm2(self.conv2(hidden_states))
+
+
+class SamVisionTower(PreTrainedModel):
+    """SAM's image encoder. Any image whose sides are multiples of the patch size, up to `config.image_size`."""
+
+    config: SamVisionTowerConfig
+    config_class = SamVisionTowerConfig
+    base_model_prefix = "vision_tower"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["SamVisionBlock"]
+    _supports_sdpa = True
+    _supports_flash_attn = False
+    _supports_flex_attn = False
+    base_model_fsdp_plan = {"layers.*": "free_full_weight"}
+
+    def __init__(self, config: SamVisionTowerConfig):
+        super().__init__(config)
+        side = config.image_size // config.patch_size
+        self.patch_embed = SamPatchEmbed(config)
+        self.pos_embed = nn.Parameter(torch.zeros(1, side, side, config.embed_dim))
+        self.layers = nn.ModuleList(
+            SamVisionBlock(config, 0 if i in config.global_attn_indexes else config.window_size)
+            for i in range(config.num_hidden_layers)
+        )
+        self.neck = SamNeck(config)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.patch_embed
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, SamVisionTower):
+            init.copy_(module.pos_embed, sincos_positions(*module.pos_embed.shape[1:]))
+        elif isinstance(module, SamAttention):
+            init.zeros_(module.rel_pos_h)
+            init.zeros_(module.rel_pos_w)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        output_hidden_states: bool | int | list[int] | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> SamVisionTowerOutput | tuple:
+        """
+        Args:
+            pixel_values: (B, 3, height, width), normalised; height and width multiples of `config.patch_size`.
+            output_hidden_states: also return the blocks' states and the pooled tokens (see the output class).
+
+        Raises:
+            ValueError: the size does not fit the tower.
+        """
+        self.check_size(*pixel_values.shape[1:])
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        wanted = wanted is not None and wanted is not False
+        # A frozen tower costs nothing in the backward pass, even where activation checkpointing made the patch
+        # embedding's output require gradients.
+        needs_grad = torch.is_grad_enabled() and (
+            pixel_values.requires_grad or any(p.requires_grad for p in self.parameters())
+        )
+        with torch.set_grad_enabled(needs_grad):
+            hidden_states = self.patch_embed(pixel_values.to(self.patch_embed.projection.weight.dtype))
+            height, width = hidden_states.shape[1:3]
+            # The top left part of the table: where SAM's padding to the bottom right would put this image.
+            hidden_states = hidden_states + self.pos_embed[:, :height, :width]  # (B, H, W, embed_dim)
+            states = [hidden_states.flatten(1, 2)] if wanted else None
+            for layer in self.layers:
+                hidden_states = layer(hidden_states)
+                if wanted:
+                    states.append(hidden_states.flatten(1, 2))
+            features = self.neck(hidden_states)  # (B, output_channels, H, W)
+            if wanted:
+                states.append(self.pool(features))
+        output = SamVisionTowerOutput(
+            last_hidden_state=features, hidden_states=tuple(states) if wanted else None
+        )
+        use_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if use_dict else output.to_tuple()
+
+    def pool(self, features: torch.Tensor) -> torch.Tensor:
+        """The tokens a Llava-style model takes: (B, C, H, W) -> (B, N, hidden_size)."""
+        factor = self.config.token_pool_factor
+        check_grid(*features.shape[-2:], factor)
+        return POOLS[self.config.token_pool](features, factor).flatten(2).transpose(1, 2)
+
+    def check_size(self, channels: int, height: int, width: int) -> None:
+        """Raise ValueError for an image that the tower cannot take."""
+        patch, largest = self.config.patch_size, self.config.image_size
+        if channels != self.config.num_channels:
+            raise ValueError(
+                f"pixel_values have {channels} channels, the tower takes {self.config.num_channels}."
+            )
+        if height % patch or width % patch or not 0 < height <= largest or not 0 < width <= largest:
+            raise ValueError(
+                f"pixel_values of {height}x{width} pixels: both sides must be multiples of {patch} and at most "
+                f"{largest}; SamVlmImageProcessor makes such images."
+            )
+
+    @classmethod
+    def from_sam(cls, path: str, **kwargs) -> "SamVisionTower":
+        """The tower from SAM's own weights: Meta's `.pth` file or a Hugging Face SAM folder or hub name.
+
+        Args:
+            path: `sam_vit_{b,l,h}*.pth`, or a folder or hub name of a `SamModel` / `SamVisionModel`.
+            kwargs: settings of `SamVisionTowerConfig` such as `token_pool`.
+
+        Raises:
+            ValueError: the file is not a SAM checkpoint, weights are missing or of another shape.
+        """
+        from .sources import load_sam_tower
+
+        return load_sam_tower(cls, path, **kwargs)
+
+
+def sincos_positions(height: int, width: int, dim: int) -> torch.Tensor:
+    """Fixed 2-D sine-cosine positions (as in MAE, He et al., 2021), the start of towers trained from scratch.
+
+    Returns:
+        (1, height, width, dim) with values in [-1, 1]; channels beyond a multiple of 4 are zero.
+    """
+    quarter = dim // 4
+    omega = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float32) / quarter)
+    rows = torch.arange(height, dtype=torch.float32)[:, None] * omega  # (H, dim / 4)
+    columns = torch.arange(width, dtype=torch.float32)[:, None] * omega
+    rows = torch.cat([rows.sin(), rows.cos()], dim=1)[:, None].expand(-1, width, -1)
+    columns = torch.cat([columns.sin(), columns.cos()], dim=1)[None].expand(height, -1, -1)
+    return F.pad(torch.cat([rows, columns], dim=-1), (0, dim - 4 * quarter))[None]
+
+
+AutoModel.register(SamVisionTowerConfig, SamVisionTower, exist_ok=True)
+
+__all__ = ["SamVisionTower", "SamVisionTowerOutput"]

@@ -1,0 +1,183 @@
+"""The document VLM: SAM's tower, a connector and any causal language model, composed on transformers' Llava."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
+from transformers import initialization as init
+from transformers.models.llava.modeling_llava import (
+    LlavaForConditionalGeneration,
+    LlavaModel,
+    LlavaPreTrainedModel,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_samvlm import SamVisionTowerConfig, SamVlmConfig
+from .connector import Connector
+from .modeling_sam_vision import SamVisionTower, SamVisionTowerOutput
+
+
+@dataclass
+class SamVlmImageFeatures(SamVisionTowerOutput):
+    """What `get_image_features` returns: `pooler_output` is a list with one (N_i, D) tensor of visual tokens an
+    image; `last_hidden_state` is None (the images of a batch may have maps of different sizes)."""
+
+    pooler_output: list[torch.Tensor] | None = None
+
+
+class SamVlmPreTrainedModel(LlavaPreTrainedModel):
+    """What both model classes share."""
+
+    config: SamVlmConfig
+    config_class = SamVlmConfig
+    _no_split_modules = ["SamVisionBlock"]
+    base_model_fsdp_plan: dict = {}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+
+
+def build_tower(config: PreTrainedModel) -> nn.Module:
+    """The tower of a `vision_config`. Ours is built directly: as remote code, its configuration class has a
+    twin in another module, which the Auto mapping does not know."""
+    if config.model_type == SamVisionTowerConfig.model_type:
+        return SamVisionTower._from_config(config)
+    return AutoModel.from_config(config)
+
+
+class SamVlmModel(SamVlmPreTrainedModel, LlavaModel):
+    """Tower, connector and language model without the head. Attribute names are Llava's: `vision_tower`,
+    `multi_modal_projector` (a [`Connector`]) and `language_model`."""
+
+    def __init__(self, config: SamVlmConfig):
+        super(LlavaModel, self).__init__(config)  # Llava's own constructor would build its parts
+        self.vision_tower = build_tower(config.vision_config)
+        self.multi_modal_projector = Connector(
+            channels=config.vision_config.output_channels,
+            hidden_size=config.text_config.hidden_size,
+            compressor=config.connector_compressor,
+            factor=config.connector_factor,
+            depth=config.connector_depth,
+            act=config.connector_act,
+            bias=config.connector_bias,
+        )
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+
+    @can_return_tuple
+    def get_image_features(
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None = None, **kwargs
+    ) -> SamVlmImageFeatures:
+        """Visual tokens of a batch of images.
+
+        Args:
+            pixel_values: (B, 3, height, width), normalised; smaller images in the top left of a common canvas.
+            image_sizes: (B, 2), height and width in pixels of each image within it; None: all fill it.
+
+        Returns:
+            `pooler_output`: a list of B tensors (N_i, D), D the width of the language model.
+        """
+        features: list[torch.Tensor | None] = [None] * len(pixel_values)
+        for (height, width), members in group_by_size(pixel_values, image_sizes).items():
+            batch = pixel_values[members, :, :height, :width]
+            maps = self.vision_tower(batch, return_dict=True).last_hidden_state  # (b, C, H, W)
+            for index, tokens in zip(members, self.multi_modal_projector(maps), strict=True):
+                features[index] = tokens
+        return SamVlmImageFeatures(pooler_output=features)
+
+    def get_placeholder_mask(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
+    ) -> torch.Tensor:
+        """Where the image tokens stand: (B, T, 1) bool. Raises ValueError where counts disagree."""
+        if input_ids is None:
+            image_id = torch.tensor(self.config.image_token_id, device=inputs_embeds.device)
+            mask = (inputs_embeds == self.get_input_embeddings()(image_id)).all(-1)
+        else:
+            mask = input_ids == self.config.image_token_id
+        if not torch.compiler.is_compiling() and int(mask.sum()) != image_features.shape[0]:
+            raise ValueError(
+                f"The text has {int(mask.sum())} image tokens, the images give {image_features.shape[0]} features: "
+                "let SamVlmProcessor write the placeholders, and do not truncate them (raise max_length)."
+            )
+        return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values=None,
+        inputs_embeds: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        mm_encoder_outputs: dict | None = None,
+        **kwargs,
+    ):
+        """See [`LlavaModel`]; `image_sizes` as in `get_image_features`."""
+        if self.training and pixel_values is None and not mm_encoder_outputs:
+            # Every rank must run the same parts: a text-only batch on one of them would hang DDP and ZeRO.
+            if inputs_embeds is None:
+                inputs_embeds = self.get_input_embeddings()(input_ids)
+            inputs_embeds = inputs_embeds + 0.0 * self.dummy_features().sum().to(inputs_embeds.dtype)
+            input_ids = None
+        return super().forward(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            image_sizes=image_sizes,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+
+    def dummy_features(self) -> torch.Tensor:
+        """Visual tokens of the smallest image that the model takes, black: (N, D)."""
+        config = self.config.vision_config
+        side = config.patch_size * self.config.connector_factor
+        weight = self.multi_modal_projector.layers[0].weight
+        pixels = torch.zeros(1, config.num_channels, side, side, dtype=weight.dtype, device=weight.device)
+        return self.get_image_features(pixels).pooler_output[0]
+
+
+class SamVlmForConditionalGeneration(SamVlmPreTrainedModel, LlavaForConditionalGeneration):
+    """[`SamVlmModel`] with the language model's head: chat over document images, `generate`, training loss."""
+
+    def __init__(self, config: SamVlmConfig):
+        super(LlavaForConditionalGeneration, self).__init__(config)
+        self.model = SamVlmModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+        if self.generation_config is not None and self.generation_config.suppress_tokens is None:
+            # A generated image token would ask for an image that is not there.
+            self.generation_config.suppress_tokens = [config.image_token_id]
+
+    def get_image_features(
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None = None, **kwargs
+    ) -> SamVlmImageFeatures:
+        """See [`SamVlmModel.get_image_features`]."""
+        return self.model.get_image_features(pixel_values, image_sizes=image_sizes, **kwargs)
+
+
+def group_by_size(
+    pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
+) -> dict[tuple[int, int], list[int]]:
+    """Which images of a batch have the same size: {(height, width): [index, …]}."""
+    if image_sizes is None:
+        return {tuple(pixel_values.shape[-2:]): list(range(len(pixel_values)))}
+    if len(image_sizes) != len(pixel_values):
+        raise ValueError(f"{len(pixel_values)} images, but {len(image_sizes)} image_sizes.")
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, (height, width) in enumerate(torch.as_tensor(image_sizes).tolist()):
+        groups.setdefault((height, width), []).append(index)
+    return groups
+
+
+AutoModel.register(SamVlmConfig, SamVlmModel, exist_ok=True)
+AutoModelForImageTextToText.register(SamVlmConfig, SamVlmForConditionalGeneration, exist_ok=True)
+
+__all__ = ["SamVlmForConditionalGeneration", "SamVlmModel", "SamVlmPreTrainedModel"]
