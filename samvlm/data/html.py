@@ -8,18 +8,15 @@ from html import escape
 
 from lxml import etree
 
-from .cells import MAX_GRID, MAX_SPAN, Cell, Layout, check_size, clean_text, place
+from .cells import MAX_SPAN, Cell, Layout, check_size, clean_text, place
 
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")  # libxml2 stops at these
-_BLOCKS = frozenset(
-    "address article blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre section".split()
-) | {
-    "table",
-    "tr",
-    "td",
-    "th",
-    "ul",
-}
+# fmt: off
+_BLOCKS = frozenset({
+    "address", "article", "blockquote", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr",
+    "li", "ol", "p", "pre", "section", "table", "tr", "td", "th", "ul",
+})
+# fmt: on
 _SILENT = frozenset({"script", "style", "template", "noscript"})
 _SCOPES = {"col": "column", "colgroup": "column", "row": "row", "rowgroup": "section"}
 _SCOPE_OF = {"column": "col", "row": "row", "section": "rowgroup"}
@@ -97,17 +94,17 @@ def _span(value: str | None) -> int:
 
 def _read_table(table: etree._Element) -> Layout | None:
     """Place the cells of one table on a grid, as the HTML standard does, without trusting any span."""
-    rows = list(_rows(table))
     cells: list[Cell] = []
     greedy: list[Cell] = []  # colspan beyond the limit: to the end of the table, where that is free
     repairs: list[str] = []
     heads: list[bool] = []
     pending: dict[int, int] = {}  # column -> rows that a cell above still covers
-    area = 0
-    for elements, in_head in rows:
+    widest = 0
+    for elements, in_head in _rows(table):
         if not elements and not pending:
             continue  # an empty row that no cell reaches
         row, col = len(heads), 0
+        in_head = in_head or _names_columns(elements)
         heads.append(in_head)
         taken = set(pending)
         pending = {place: left - 1 for place, left in pending.items() if left > 1}
@@ -126,14 +123,11 @@ def _read_table(table: etree._Element) -> Layout | None:
             if colspan > MAX_SPAN:
                 greedy.append(cell)
             cells.append(cell)
-            area += width
-            if area > MAX_GRID:
-                raise ValueError(
-                    f"the cells of a table cover more than {MAX_GRID} places; correct rowspan, colspan"
-                )
             if rowspan > 1:
                 pending.update((place, rowspan - 1) for place in range(col, col + width))
             col += width
+            widest = max(widest, col)
+            check_size(len(heads), widest)
     if not cells:
         return None
     return _finish(cells, greedy, heads, repairs)
@@ -172,6 +166,14 @@ def _header(element: etree._Element, in_head: bool, col: int) -> str | None:
             "row" if col == 0 and not in_head else "column"
         )
     return "column" if in_head else None
+
+
+def _names_columns(elements: list[etree._Element]) -> bool:
+    """Whether a row outside thead is a header row all the same: th's without scope, else empty cells at most."""
+    heads = [element for element in elements if element.tag == "th"]
+    return bool(heads) and all(
+        element.get("scope") is None if element.tag == "th" else not _text(element) for element in elements
+    )
 
 
 def _text(element: etree._Element) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import html, otsl
+from . import delimited, html, markdown, otsl
 from .cells import Cell, Layout, check_size, clean_text, place
 
 __all__ = ["Cell", "Table"]
@@ -109,13 +109,27 @@ class Table:
         return [cls._from_layout(layout) for layout in html.read_all_html(text)]
 
     @classmethod
+    def from_markdown(cls, text: str) -> Table:
+        """Read the first pipe table of a Markdown text. Raises ValueError if it has none."""
+        return cls.from_rows(*markdown.read_markdown(text))
+
+    @classmethod
+    def from_csv(cls, text: str, header_rows: int = 1, raw: bool = False, delimiter: str = ",") -> Table:
+        """Read CSV; its first `header_rows` lines become column headers.
+
+        The single quote that `to_csv` puts before a formula is taken away again, unless `raw`.
+        """
+        return cls.from_rows(delimited.read_csv(text, raw, delimiter), header_rows)
+
+    @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Table:
         """Undo `to_dict`. Raises ValueError for missing, unknown or impossible values."""
         try:
-            cells = [
-                Cell(**{**cell, "box": tuple(cell["box"])} if cell.get("box") else cell)
-                for cell in data["cells"]
-            ]
+            cells = [Cell(**cell) for cell in data["cells"]]
+            for cell in cells:
+                if not isinstance(cell.text, str):
+                    raise TypeError(f"the text {cell.text!r} is no string")
+                cell.box = tuple(cell.box) if cell.box is not None else None  # type: ignore[assignment]
             return cls(cells, data["n_rows"], data["n_cols"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -126,7 +140,11 @@ class Table:
     @classmethod
     def from_json(cls, text: str) -> Table:
         """Undo `to_json`. Raises ValueError for what is no JSON or no table."""
-        return cls.from_dict(json.loads(text))
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not a table: no JSON ({error})") from error
+        return cls.from_dict(data)
 
     # writers
 
@@ -141,6 +159,25 @@ class Table:
         `<th scope=…>`, which keeps row and section headers too and is what screen readers want.
         """
         return html.write_html(self.cells, self.n_rows, self.header_rows, wrap=wrap, th=th)
+
+    def to_rows(self) -> list[list[str]]:
+        """Return the text of every place; a span has its text at its first place, the others are empty."""
+        rows = [[""] * self.n_cols for _ in range(self.n_rows)]
+        for cell in self.cells:
+            rows[cell.row][cell.col] = cell.text
+        return rows
+
+    def to_markdown(self) -> str:
+        """Return a pipe table. Spans and header rows beyond the first are flattened: Markdown has none."""
+        return markdown.write_markdown(self.to_rows(), self.header_rows)
+
+    def to_csv(self, raw: bool = False) -> str:
+        """Return CSV, spans flattened. A text that a spreadsheet would run gets a single quote in front.
+
+        That is one that starts with `=`, `@`, a tab or a line end, or with `+` or `-` unless it is a number or the
+        sign alone. `raw` writes the texts as they are.
+        """
+        return delimited.write_csv(self.to_rows(), raw)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; fields at their default are left out."""

@@ -1,0 +1,54 @@
+"""Tables in Markdown (GitHub's pipe form). It holds no spans and one header row; what does not fit is flattened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# What Markdown would read as markup: escaped by a backslash. `_` only at a word's edge, `<` and `&` only where a
+# tag or an entity could start.
+_SPECIAL = re.compile(r"[\\|`*\[~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])|<br\s*/?>", re.IGNORECASE)
+_PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")
+_DELIMITER = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*")
+
+
+def write_markdown(rows: Sequence[Sequence[str]], header_rows: int) -> str:
+    """Return a pipe table that ends in a newline; without a header row an empty one is written, as GitHub needs."""
+    lines = [[_SPECIAL.sub(r"\\\g<0>", text).replace("\n", "<br>") for text in row] for row in rows]
+    if header_rows == 0:
+        lines.insert(0, [""] * len(rows[0]))
+    lines.insert(1, ["---"] * len(rows[0]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def read_markdown(text: str) -> tuple[list[list[str]], int]:
+    """Read the first pipe table of a text as (rows, header rows: 0 if the header is empty, else 1).
+
+    Raises ValueError if no line of cells is followed by a delimiter line such as `|---|---|`.
+    """
+    lines = text.splitlines()
+    for number in range(1, len(lines)):
+        head, delimiter = lines[number - 1], lines[number]
+        if "|" not in delimiter or not _DELIMITER.fullmatch(delimiter) or "|" not in head:
+            continue
+        names = _split(head)
+        if len(names) != len(_split(delimiter)):
+            continue
+        rows = [names] if any(names) else []
+        for line in lines[number + 1 :]:
+            if not line.strip() or line.lstrip().startswith("```"):
+                break
+            rows.append(_split(line))
+        return rows, int(any(names))
+    raise ValueError(
+        f"no Markdown table in {text[:60]!r}; expected a header line and a delimiter line, e.g. '| a | b |' and "
+        "'|---|---|'"
+    )
+
+
+def _split(line: str) -> list[str]:
+    """Return the cells of one line, unescaped; the outer pipes are optional."""
+    line = _PIPE.sub("\\1\0", line.strip().replace("\0", " "))
+    line = line.removeprefix("\0").removesuffix("\0")
+    return [_ESCAPED.sub(lambda match: match[1] or "\n", cell.strip()) for cell in line.split("\0")]
