@@ -1,0 +1,66 @@
+"""sample() and plan_size(): one draw of one kind, decided by (kind, seed, index, options) alone."""
+
+from collections.abc import Callable
+
+from .damage import finish
+from .dice import Dice
+from .page import Drawn
+from .sample import SynthSample
+from .strips import draw_strip
+
+STEP = 64  # sides are whole multiples of this
+_WIDTHS = {128: 1, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
+
+
+def plan_size(
+    kind: str, seed: int, index: int, *, max_side: int = 768, max_area: int = 768 * 512, damage: float = 1.0
+) -> tuple[int, int]:
+    """(width, height) of the image that sample() makes from the same arguments, without making it.
+
+    Multiples of 64. A strip is 256x64; the rest are 128..max_side wide, 64..max_side high and at most `max_area`
+    pixels large. Takes a few microseconds.
+    """
+    if kind == "strip":
+        return 256, 64
+    _check(kind)
+    dice = Dice("size", kind, seed, index)
+    width = dice.weighted({w: p for w, p in _WIDTHS.items() if w <= max_side})
+    aspect = 2.0 ** dice.between(-1.7, 0.3)
+    height = STEP * max(1, round(width * aspect / STEP))
+    most = min(max_side, max_area // width) // STEP * STEP
+    return width, max(STEP, min(height, most))
+
+
+def sample(
+    kind: str,
+    seed: int,
+    index: int,
+    size: tuple[int, int] | None = None,
+    *,
+    max_side: int = 768,
+    max_area: int = 768 * 512,
+    damage: float = 1.0,
+) -> SynthSample:
+    """Sample number `index` of the endless stream (kind, seed); see KINDS for the kinds.
+
+    `size` overrides plan_size's (width, height). `damage` in [0, 1] scales how often images are damaged.
+    Raises ValueError for an unknown kind or a size below 64x32.
+    """
+    _check(kind)
+    width, height = size or plan_size(kind, seed, index, max_side=max_side, max_area=max_area)
+    if width < 64 or height < 32:
+        raise ValueError(f"size {width}x{height} is too small to draw on: give at least 64x32")
+    dice = Dice(kind, seed, index)
+    made = KINDS[kind](dice, width, height)
+    image, centres, done = finish(dice, made.page, damage)
+    chars, _, positions = made.page.truth()
+    meta = {**made.meta, "damage": done}
+    return SynthSample(image, made.task, made.question, made.answer, made.table, chars, centres, positions, meta)
+
+
+def _check(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}: choose from {', '.join(KINDS)}")
+
+
+KINDS: dict[str, Callable[[Dice, int, int], Drawn]] = {"strip": draw_strip}
