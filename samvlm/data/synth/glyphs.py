@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from .characters import ASCII
 from .fonts import Face, drawable
@@ -37,7 +37,7 @@ class Glyphs:
     size: float
     hinted: bool = False
     advance: dict[str, float] = field(default_factory=dict)
-    _cache: dict[tuple[str, int], Glyph] = field(default_factory=dict)
+    cache: dict[tuple[str, int], Glyph] = field(default_factory=dict)
     _kerning: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,45 +78,38 @@ class Glyphs:
 
     def glyph(self, char: str, phase: int = 0) -> Glyph:
         """The picture of `char` with the pen at `phase`/PHASES pixel."""
-        found = self._cache.get((char, phase))
-        if found is None:
-            found = self._cache[char, phase] = self._draw(char, phase)
-        return found
+        if (char, phase) not in self.cache:
+            self._draw(char)
+        return self.cache[char, phase]
 
-    def _draw(self, char: str, phase: int) -> Glyph:
+    def _draw(self, char: str) -> None:
+        """Draw `char` on a scratch image with whole-pixel room around the pen, and cut out every phase of it."""
         scale = self.scale
-        left, top, right, bottom = map(int, self.font.getbbox(char, anchor="ls"))
-        width, height = right - left, bottom - top
-        if width <= 0 or height <= 0:
-            return Glyph(np.zeros((0, 0), np.uint8), 0, 0, 0, 0, self.width(char) / 2)
-        picture = Image.new("L", (width, height))
-        ImageDraw.Draw(picture).text((-left, -top), char, fill=255, font=self.font, anchor="ls")
-        ink = np.asarray(picture)
+        room = scale * (int(self.size) + 4)  # left of the pen and above the baseline
+        picture = Image.new("L", (3 * room, 2 * room))
+        ImageDraw.Draw(picture).text((room, room), char, fill=255, font=self.font, anchor="ls")
         if self.face.embolden:
-            ink = _embolden(ink, scale)
-            height, width = ink.shape
-        middle = (left + width / 2) / scale
-        if scale > 1:
-            left += phase * scale // self.phases
-            x0, y0 = left // scale, top // scale
-            dx, dy = left - x0 * scale, top - y0 * scale
-            columns, rows = -(-(dx + width) // scale), -(-(dy + height) // scale)
-            padded = np.zeros((rows * scale, columns * scale), np.uint16)
-            padded[dy : dy + height, dx : dx + width] = ink
-            ink = padded.reshape(rows, scale, columns, scale).sum(axis=(1, 3)) // (scale * scale)
-            left, top = x0, y0
-        coverage = np.ascontiguousarray(ink, dtype=np.uint8)
-        return Glyph(coverage, left, top, *coverage.shape, middle)
+            picture = _embolden(picture, max(1, scale // 2))
+        box = picture.getbbox()
+        if box is None:
+            for phase in range(self.phases):
+                self.cache[char, phase] = Glyph(np.zeros((0, 0), np.uint8), 0, 0, 0, 0, self.width(char) / 2)
+            return
+        middle = ((box[0] + box[2]) / 2 - room) / scale
+        for phase in range(self.phases):
+            shift = phase * scale // self.phases  # the cut starts this much further left
+            left, top = (box[0] - room + shift) // scale, (box[1] - room) // scale
+            right, bottom = -(-(box[2] - room + shift) // scale), -(-(box[3] - room) // scale)
+            cut = (room - shift + left * scale, room + top * scale, room - shift + right * scale, room + bottom * scale)
+            coverage = np.asarray(picture.reduce(scale, cut))
+            self.cache[char, phase] = Glyph(coverage, left, top, *coverage.shape, middle)
 
 
-def _embolden(ink: np.ndarray, scale: int) -> np.ndarray:
-    """Coverage thickened to the right by about a thirtieth of an em (one pixel if not oversampled)."""
-    extra = max(1, scale // 2)
-    wide = np.zeros((ink.shape[0], ink.shape[1] + extra), ink.dtype)
-    for shift in range(extra + 1):
-        part = wide[:, shift : shift + ink.shape[1]]
-        np.maximum(part, ink, out=part)
-    return wide
+def _embolden(picture: Image.Image, extra: int) -> Image.Image:
+    """Strokes thickened to the right by `extra` pixels."""
+    for _ in range(extra):
+        picture = ImageChops.lighter(picture, ImageChops.offset(picture, 1, 0))
+    return picture
 
 
 @lru_cache(maxsize=1024)

@@ -104,7 +104,7 @@ class Page:
         size = style.size
         for part, italic, shift in runs(text):
             store = style.glyphs(italic, shift != 0)
-            cache, advance, phases = store._cache, store.advance, store.phases
+            cache, advance, phases = store.cache, store.advance, store.phases
             kerning = style.kerning and store.has_kerning
             line = baseline - int(round(shift * size)) + MARGIN
             centre = line - MARGIN + 0.5 - CENTRE_HEIGHT * store.size

@@ -2,7 +2,7 @@
 
 from .dice import Dice
 from .page import Drawn, Page, Type, plain, text_width
-from .typefaces import draw_size, draw_type
+from .typefaces import draw_type
 from .words import token
 
 
@@ -26,7 +26,7 @@ def fill_line(dice: Dice, style: Type, room: float) -> str:
 def draw_strip(dice: Dice, width: int, height: int) -> Drawn:
     """A page of `width` x `height` full of text lines."""
     page = Page(width, height)
-    style = draw_type(dice, draw_size(dice))
+    style = draw_type(dice)
     pitch = style.size * dice.between(1.0, 1.35)
     baseline = style.size * dice.between(0.75, 1.0)
     lines: list[str] = []

@@ -6,23 +6,30 @@ from .dice import Dice
 from .fonts import Family, families
 from .page import Type
 
-SIZES = (9.0, 9.5, 10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 14.0, 15.0, 16.0, 18.0, 20.0)
-_SIZE_WEIGHTS = dict(zip(SIZES, (4, 4, 8, 8, 10, 10, 10, 9, 9, 7, 7, 6, 4, 2, 2)))
+# Em in pixels -> weight. Every family is offered at one of three sizes near each of these, not at all of them: glyph
+# pictures are kept by (face, size), and so all of them fit in memory after some thousand samples.
+_SIZES = {9.0: 0.13, 10.5: 0.26, 12.0: 0.26, 13.5: 0.20, 15.5: 0.10, 18.0: 0.05}
+Offer = tuple[Family, float, bool]
 
 
-@lru_cache(maxsize=1)
-def _family_weights() -> dict[Family, float]:
-    return {family: family.weight for family in families()}
+@lru_cache(maxsize=64)
+def offers(low: float, high: float) -> dict[Offer, float]:
+    """(family, size, hinted) -> weight, for sizes of low..high pixels; the nearest size where there is none."""
+    found: dict[Offer, float] = {}
+    for number, family in enumerate(families()):
+        for step, (base, weight) in enumerate(_SIZES.items()):
+            size = base + 0.5 * ((number + step) % 3)
+            hinted = (number + step) % 4 == 0
+            found[family, size, hinted] = family.weight * weight
+    fitting = {offer: weight for offer, weight in found.items() if low <= offer[1] <= high}
+    if fitting:
+        return fitting
+    nearest = min(abs(size - low) for _, size, _ in found)
+    return {offer: weight for offer, weight in found.items() if abs(offer[1] - low) == nearest}
 
 
-def draw_size(dice: Dice, low: float = SIZES[0], high: float = SIZES[-1]) -> float:
-    """An em of low..high pixels, most often 10..15."""
-    return dice.weighted({size: weight for size, weight in _SIZE_WEIGHTS.items() if low <= size <= high})
-
-
-def draw_type(dice: Dice, size: float) -> Type:
-    """Upright regular type of `size`: PDF-like placing in most samples, screen-like in the rest."""
-    family = dice.weighted(_family_weights())
-    hinted = dice.chance(0.25)
+def draw_type(dice: Dice, low: float = 9.0, high: float = 20.0) -> Type:
+    """Upright regular type of low..high pixels an em: PDF-like placing in most samples, screen-like in the rest."""
+    family, size, hinted = dice.weighted(offers(low, high))
     tracking = dice.choice((0.0, 0.0, 0.0, 0.25, 0.5, -0.25)) * size / 12
     return Type(family, size, False, False, hinted, dice.chance(0.6), tracking)
