@@ -10,9 +10,10 @@ BIN    := $(VENV)/bin
 SAMPLE := samvlm/assets/sample_table.png
 CORE   := $(VENV)/.samvlm-core
 DEV    := $(VENV)/.samvlm-dev
+OLDEST := $(VENV)/oldest
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: demo test lint format fonts clean help
+.PHONY: demo test test-oldest lint format fonts clean help
 
 demo: $(CORE)
 	$(BIN)/samvlm parse $(SAMPLE) -f md
@@ -22,6 +23,11 @@ demo: $(CORE)
 test: $(DEV)
 	@$(MAKE) --no-print-directory lint demo
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# The lower bounds of pyproject.toml, laid over the same environment.
+test-oldest: $(DEV) $(OLDEST)/.done
+	PYTHONPATH=$(abspath $(OLDEST)) $(BIN)/python -m pytest -p no:cacheprovider -m "not slow" $(PYTEST_FLAGS) \
+	    tests/data tests/metrics tests/model
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -54,3 +60,8 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e ".[dev]"
 	@touch $@ $(CORE)
+
+$(OLDEST)/.done: constraints-oldest.txt $(DEV)
+	rm -rf $(OLDEST)
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS) --no-deps --target $(OLDEST) -r $<
+	@touch $@

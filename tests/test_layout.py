@@ -31,7 +31,7 @@ RANK = {
 }
 STANDS_ALONE = {"model": {"model"}, "data": {"data"}, "metrics": {"metrics", "data"}}
 TRAINING_MAY = {"model", "data", "features", "evaluation", "metrics", "grammar", "generation"}
-MODEL_MAY = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "PIL"}
+MODEL_MAY = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL"}
 NEVER_IN_SAMVLM = {"training", "scripts", "configs", "tests"}
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "segment-anything": "segment_anything"}
 # Modules that a core dependency always brings along.

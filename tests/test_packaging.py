@@ -15,11 +15,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "samvlm" / "__init__.py").read_text())[1]
 INFO = f"samvlm-{VERSION}.dist-info"
-CONSTRAINTS = dict(
-    line.split("==")
-    for line in (ROOT / "constraints.txt").read_text().splitlines()
-    if not line.startswith("#")
-)
+
+
+def pins(name: str) -> dict[str, str]:
+    """Project name -> version of a file of `name==version` lines."""
+    lines = (ROOT / name).read_text().splitlines()
+    return {
+        normalise(project): version
+        for project, version in (x.split("==") for x in lines if not x.startswith("#"))
+    }
 
 
 def normalise(name: str) -> str:
@@ -155,7 +159,7 @@ sys.exit(main())
 def test_constraints_pin_every_dependency_inside_its_range():
     from packaging.requirements import Requirement
 
-    pinned = {normalise(name): version for name, version in CONSTRAINTS.items()}
+    pinned = pins("constraints.txt")
     extras = PROJECT["optional-dependencies"].values()
     for text in [*PROJECT["dependencies"], *(entry for extra in extras for entry in extra)]:
         requirement = Requirement(text)
@@ -166,9 +170,18 @@ def test_constraints_pin_every_dependency_inside_its_range():
         assert requirement.specifier.contains(version), f"constraints.txt pins {version} against {text}"
 
 
+def test_the_oldest_versions_are_the_lower_bounds():
+    bounds = dict(re.match(r"([\w.-]+)>=([\d.]+)", entry).groups() for entry in PROJECT["dependencies"])
+    del bounds["torch"]  # CI has one build of it
+    oldest = {
+        name: re.sub(r"(\.0)+$", "", version) for name, version in pins("constraints-oldest.txt").items()
+    }
+    assert oldest == {name: re.sub(r"(\.0)+$", "", version) for name, version in bounds.items()}
+
+
 def test_installed_versions_are_those_of_the_constraints():
     if not os.environ.get("CI"):
         pytest.skip("a developer may try other versions")
     found = {name: metadata.version(name).split("+")[0] for name in requirements("samvlm") - {"samvlm"}}
-    pinned = {normalise(name): version for name, version in CONSTRAINTS.items()}
+    pinned = pins("constraints.txt")
     assert {name: pinned.get(name) for name in found} == found

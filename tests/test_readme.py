@@ -1,0 +1,171 @@
+"""The README tells the truth: its commands and code run, what it names exists, its file tree is the one on disk."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+RUNS = "<!-- test: runs -->"  # invisible on the page, in the line before a block that the test executes
+
+
+class Block(NamedTuple):
+    line: int
+    language: str
+    code: str
+    runs: bool
+
+
+def blocks(text: str) -> list[Block]:
+    """All fenced blocks of a Markdown text."""
+    found = []
+    for match in re.finditer(rf"(^{re.escape(RUNS)}\n)?^```(\w*)\n(.*?)^```$", text, re.M | re.S):
+        found.append(Block(text.count("\n", 0, match.start()) + 1, match[2], match[3], bool(match[1])))
+    return found
+
+
+def commands(block: Block) -> list[str]:
+    """The command lines of a block without comments, continued lines joined."""
+    lines = block.code.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def files_of_the_project() -> set[str]:
+    """Paths that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("no git checkout: which files belong to the project is not known")
+    return {path for path in listed.stdout.splitlines() if (ROOT / path).is_file()}
+
+
+def tree_entries(text: str) -> dict[str, bool]:
+    """Paths of the annotated tree, folders ending in a slash, and whether each has entries below it.
+
+    A line is the names of one folder's entries, parted by commas, then two blanks or more and what they are.
+    """
+    entries: dict[str, bool] = {}
+    parents: list[str] = []
+    for line in text.splitlines():
+        names = re.split(r"\s{2,}", line.strip())[0].split(", ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents = parents[:depth]
+        folder = parents[-1] if parents else ""
+        if folder:
+            entries[folder] = True
+        for name in names:
+            entries[folder + name] = False
+        parents.append(folder + names[-1])
+    return entries
+
+
+def tree_faults(entries: dict[str, bool], files: set[str]) -> list[str]:
+    """What is in the tree and not on disk, and what lies in an opened folder and is not in the tree."""
+    folders = {str(parent) + "/" for file in files for parent in Path(file).parents} - {"./"}
+    present = files | folders
+    faults = [f"{path} is in the tree, but does not exist" for path in entries if path not in present]
+    opened = {path for path, has_children in entries.items() if has_children} | {""}
+    for path in sorted(present):
+        folder, _, name = path.rstrip("/").rpartition("/")
+        shown = folder + "/" if folder else ""
+        hidden = name == "__init__.py" or name.startswith(".")
+        if shown in opened and not hidden and path not in entries:
+            faults.append(f"{path} exists, but is not in the tree")
+    return faults
+
+
+BLOCKS = blocks(TEXT)
+
+
+def test_file_tree_is_the_one_on_disk():
+    (tree,) = [block for block in BLOCKS if block.language == "text" and "samvlm/" in block.code]
+    faults = tree_faults(tree_entries(tree.code), files_of_the_project())
+    assert not faults, "\n".join(faults)
+
+
+def test_the_tree_check_finds_what_is_wrong():
+    entries = tree_entries(
+        "a/           the package\n  b.py, c.py  two files\n  d/          leaf\nREADME.md  text"
+    )
+    assert entries == {"a/": True, "a/b.py": False, "a/c.py": False, "a/d/": False, "README.md": False}
+    right = {"a/__init__.py", "a/b.py", "a/c.py", "a/d/any.py", "README.md", ".gitignore"}
+    assert tree_faults(entries, right) == []
+    assert tree_faults(entries, right - {"a/c.py"}) == ["a/c.py is in the tree, but does not exist"]
+    assert tree_faults(entries, right | {"a/new.py"}) == ["a/new.py exists, but is not in the tree"]
+    assert tree_faults(entries, right | {"new.md"}) == ["new.md exists, but is not in the tree"]
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.language == "bash"], ids=lambda block: f"line{block.line}"
+)
+def test_what_commands_name_exists(block: Block):
+    makefile = (ROOT / "Makefile").read_text()
+    for command in commands(block):
+        words = shlex.split(command, comments=True)
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.M), f"no target {words[1]}"
+        for word in words:
+            if re.match(r"(configs|scripts|training|samvlm)/", word):
+                assert (ROOT / word).exists(), f"{command}: {word} does not exist"
+
+
+@pytest.mark.parametrize(
+    "target",
+    sorted(set(re.findall(r"\]\(([^)#\s]+)", TEXT)) | set(re.findall(r'(?:src|href)="([^"#]+)"', TEXT))),
+)
+def test_links_lead_somewhere(target: str):
+    if not re.match(r"[a-z]+://", target):
+        assert (ROOT / target).exists()
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A folder that looks like the repository; what commands write stays in it."""
+    for path in ROOT.iterdir():
+        if not path.name.startswith(".") and path.name not in {"runs", "build", "dist"}:
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.runs], ids=lambda block: f"line{block.line}")
+def test_marked_blocks_run(block: Block, checkout: Path):
+    scripts = sysconfig.get_path("scripts")
+    environment = os.environ | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "default",
+    }
+    run = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[block.language]
+    result = subprocess.run(
+        [*run, block.code],
+        cwd=checkout,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, f"{block.code}\n{result.stdout}\n{result.stderr}"
+    assert "Traceback" not in result.stderr
+
+
+def test_newcomers_find_their_way():
+    headings = re.findall(r"^#+ (.+)$", TEXT, re.M)
+    assert headings[0] == "samvlm"
+    assert [block for block in BLOCKS if block.language == "bash" and "make demo" in block.code]
+    assert len([block for block in BLOCKS if block.runs]) >= 3
+    prose = re.sub(r"```.*?```", "", TEXT, flags=re.S)
+    assert len(prose.split()) < 900, "a newcomer should read it in three minutes"
+    assert not re.search(r"\bTODO\b|\bTBD\b|coming soon|lorem ipsum|placeholder", TEXT, re.I)
