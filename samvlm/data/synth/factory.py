@@ -7,6 +7,7 @@ from .dice import Dice
 from .page import Drawn
 from .sample import SynthSample
 from .strips import draw_strip
+from .tables import draw_table
 
 STEP = 64  # sides are whole multiples of this
 _WIDTHS = {128: 1, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
@@ -63,4 +64,4 @@ def _check(kind: str) -> None:
         raise ValueError(f"unknown kind {kind!r}: choose from {', '.join(KINDS)}")
 
 
-KINDS: dict[str, Callable[[Dice, int, int], Drawn]] = {"strip": draw_strip}
+KINDS: dict[str, Callable[[Dice, int, int], Drawn]] = {"strip": draw_strip, "table": draw_table}

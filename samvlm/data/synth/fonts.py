@@ -3,7 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,6 +82,11 @@ class Family:
             return self.faces.get("bold") or Face(plain.family, "bold", plain.path, embolden=True)
         return (self.faces.get("italic") if italic else None) or self.faces["regular"]
 
+    @cached_property
+    def drawable(self) -> frozenset[str]:
+        """Characters of CHARSET (with the blank) that every face of the family can draw."""
+        return frozenset.intersection(*(_drawable(face) for face in self.faces.values()))
+
 
 def font_folders() -> list[Path]:
     """Folders that are searched: SAMVLM_FONTS (os.pathsep-separated), the system's, matplotlib's own."""
@@ -136,8 +141,7 @@ def families() -> tuple[Family, ...]:
 
 def covers(face: Face, text: str = "AZaz09.,-()%'\"") -> bool:
     """True if the face has a glyph for every character of `text`."""
-    drawable = _drawable(face)
-    return all(char in drawable for char in text)
+    return _drawable(face).issuperset(text)
 
 
 @lru_cache(maxsize=None)
@@ -147,11 +151,6 @@ def _drawable(face: Face) -> frozenset[str]:
     missing = {bytes(font.getmask(code)) for code in ("\ufffe", "\U0010fffe")} | {b""}
     drawn = (char for char in CHARSET if bytes(font.getmask(char)) not in missing)
     return frozenset(drawn) | {" "}
-
-
-def drawable(face: Face) -> frozenset[str]:
-    """Characters of CHARSET (with the blank) that this face can draw. Cached per face."""
-    return _drawable(face)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from .characters import ASCII
-from .fonts import Face, drawable
+from .fonts import Face
 
 OVERSAMPLING = 4  # unhinted glyphs are drawn this many times larger and averaged, as PDF renderers do
 PHASES = 2  # sub-pixel positions an unhinted glyph may start at
@@ -44,7 +44,6 @@ class Glyphs:
         self.scale = 1 if self.hinted else OVERSAMPLING
         self.phases = 1 if self.hinted else PHASES
         self.font = self.face.open(self.size * self.scale)
-        self.drawable = drawable(self.face)
         for char in ASCII:
             self.advance[char] = self.font.getlength(char) / self.scale
         probe = (self.font.getlength(p) - self.font.getlength(p[0]) - self.font.getlength(p[1]) for p in _KERN_PROBE)

@@ -44,7 +44,7 @@ class Type:
         return glyphs(face, size, self.hinted)
 
     def can_draw(self, text: str) -> bool:
-        return self.glyphs().drawable.issuperset(plain(text))
+        return self.family.drawable.issuperset(plain(text))
 
 
 def runs(text: str) -> list[tuple[str, bool, float]]:

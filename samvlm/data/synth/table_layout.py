@@ -1,0 +1,126 @@
+"""Where everything in a table goes: wrapped lines, column edges, row edges."""
+
+from dataclasses import dataclass
+
+from .dice import Dice
+from .looks import Look
+from .page import MARKS, SUB, SUPER, Type, text_width
+from .table_content import Content, Item
+
+
+@dataclass
+class Layout:
+    """Edges in pixels: column c lies between xs[c] and xs[c + 1], row r between ys[r] and ys[r + 1]."""
+
+    xs: list[float]
+    ys: list[float]
+
+
+def wrap(text: str, style: Type, room: float) -> list[str]:
+    """`text` cut at blanks into lines of at most `room` pixels; a longer word stands on a line of its own.
+
+    A mark that is open at a cut is opened again on the next line.
+    """
+    if text_width(text, style) <= room or " " not in text:
+        return [text]
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if line and text_width(longer, style) > room:
+            lines.append(line)
+            open_mark = next((char for char in reversed(line) if char in MARKS), "")
+            line = open_mark + word
+        else:
+            line = longer
+    return [*lines, line]
+
+
+def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, width: float, height: float) -> Layout:
+    """Wrap all cells, drop rows that do not fit, set the edges. Changes `content` in place."""
+    pad = 2 * look.pad_x
+    _widen_for_words(content, pad)
+    natural = sum(content.widths) + pad * content.n_cols
+    if natural > width:  # a word wider than its column: shrink the paddings' share, at last let columns be
+        shrink = min(natural - width, 0.6 * pad * content.n_cols)
+        look.pad_x -= shrink / (2 * content.n_cols)
+        pad = 2 * look.pad_x
+        natural = sum(content.widths) + pad * content.n_cols
+    stretch = max(0.0, width - natural)
+    if dice.chance(0.15):
+        stretch *= dice.random()
+    xs = [left]
+    # Labels take part in the stretching only now and then: real tables keep them tight.
+    weights = [dice.choice((0.3, 1.0)) if col == 0 else 1.0 for col in range(content.n_cols)]
+    share = stretch / sum(weights)
+    for col_width, weight in zip(content.widths, weights):
+        xs.append(xs[-1] + col_width + pad + share * weight)
+    for item in content.items:
+        room = xs[item.col + item.colspan] - xs[item.col] - pad - item.indent
+        item.lines = wrap(item.text, item.style or look.body, room + 0.5)
+    heights = _row_heights(look, content)
+    _drop_rows(content, heights, height)
+    spare = height - sum(heights)
+    if spare > 0 and dice.chance(0.75):
+        extra = min(spare / len(heights), look.body.size * 0.8)
+        heights = [row + extra for row in heights]
+    ys = [top]
+    for row in heights:
+        ys.append(ys[-1] + row)
+    return Layout(xs, ys)
+
+
+def _widen_for_words(content: Content, pad: float) -> None:
+    """No column narrower than its widest word, no spanning cell wider than its columns."""
+    for item in content.items:
+        if item.colspan == 1:
+            words = item.text.split(" ")
+            widest = max((text_width(word, item.style) for word in words), default=0.0) + item.indent
+            if item.text and widest > content.widths[item.col]:
+                content.widths[item.col] = widest
+    for item in content.items:
+        if item.colspan > 1 and item.text:
+            widest = max(text_width(word, item.style) for word in item.text.split(" "))
+            columns = range(item.col, item.col + item.colspan)
+            lack = widest - sum(content.widths[col] for col in columns) - pad * (item.colspan - 1)
+            if lack > 0:
+                for col in columns:
+                    content.widths[col] += lack / item.colspan
+
+
+def _row_heights(look: Look, content: Content) -> list[float]:
+    """Height of every row: its tallest single-row cell; a taller spanning cell stretches its last row."""
+    lines = [1] * content.n_rows
+    for item in content.items:
+        if item.rowspan == 1:
+            lines[item.row] = max(lines[item.row], len(item.lines))
+    for item in content.items:
+        if item.rowspan > 1:
+            last = item.row + item.rowspan - 1
+            lack = len(item.lines) - sum(lines[item.row : last + 1])
+            if lack > 0:
+                lines[last] += lack
+    return [count * look.leading + look.pad_y for count in lines]
+
+
+def _drop_rows(content: Content, heights: list[float], height: float) -> None:
+    """Remove rows from the end until the table is no taller than `height`; at least one row stays."""
+    while len(heights) > 1 and (sum(heights) > height or len(heights) - 1 in content.sections):
+        heights.pop()
+    keep = len(heights)
+    if keep == content.n_rows:
+        return
+    content.n_rows = keep
+    content.header_rows = min(content.header_rows, keep)
+    content.items = [item for item in content.items if item.row < keep]
+    for item in content.items:
+        item.rowspan = min(item.rowspan, keep - item.row)
+
+
+def decimal_offset(item: Item, style: Type) -> float:
+    """Width of a number up to its decimal point (to its end where it has none), for aligning."""
+    text = item.lines[0]
+    for spot, char in enumerate(text):
+        if char in ".,( ±" + SUPER + SUB and spot and text[spot - 1].isdigit():
+            return text_width(text[:spot], style)
+    return text_width(text, style)
