@@ -121,11 +121,11 @@ PATHS = {
 }
 
 
-def choose_path(tokens: int, needs_grad: bool, device_type: str) -> str:
-    """The path that `auto` takes for a grid of `tokens` patches."""
+def choose_path(tokens: int, one_kernel: bool, device_type: str) -> str:
+    """The path that `auto` takes for a grid of `tokens` patches; `one_kernel`: a loop over chunks will not do."""
     if tokens <= SMALL_GRID:
         return "bias"
-    return "folded" if needs_grad or device_type != "cpu" else "chunked"
+    return "folded" if one_kernel or device_type != "cpu" else "chunked"
 
 
 def relative_attention(
@@ -151,9 +151,13 @@ def relative_attention(
     Raises:
         ValueError: the chunked path is asked for where gradients are needed.
     """
-    needs_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    needs_grad = torch.is_grad_enabled() and any(
+        t.requires_grad for t in (query, key, value, rel_pos_h, rel_pos_w)
+    )
     if path == "auto":
-        path = choose_path(query.shape[2], needs_grad, query.device.type)
+        # A compiler would unroll the loop over chunks.
+        one_kernel = needs_grad or torch.compiler.is_compiling()
+        path = choose_path(query.shape[2], one_kernel, query.device.type)
     if path == "chunked" and needs_grad:
         raise ValueError(
             'attention_path="chunked" is for inference: use "auto", "bias" or "folded" to train.'

@@ -1,5 +1,7 @@
 """From the tower's feature map to the language model's token space: a compressor, then an MLP."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -79,9 +81,7 @@ class Connector(nn.Module):
         self.compressor = ConvCompressor(channels, factor) if compressor == "conv" else None
         width = channels * {"avg_pool": 1, "pixel_unshuffle": factor**2, "conv": factor}[compressor]
         widths = [width] + [hidden_size] * depth
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b, bias=bias) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(widths))
         self.act = ACT2FN[act]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
-from transformers import initialization as init
 from transformers.models.llava.modeling_llava import (
     LlavaForConditionalGeneration,
     LlavaModel,
