@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 from .damage import finish
 from .dice import Dice
+from .forms import draw_form
 from .page import Drawn
+from .questions import draw_question
 from .sample import SynthSample
 from .strips import draw_strip
 from .tables import draw_table
+from .texts import draw_text
 
 STEP = 64  # sides are whole multiples of this
 _WIDTHS = {128: 1, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
@@ -26,9 +29,11 @@ def plan_size(
     _check(kind)
     dice = Dice("size", kind, seed, index)
     width = dice.weighted({w: p for w, p in _WIDTHS.items() if w <= max_side})
+    if kind == "question":
+        width = min(width, 448)
     aspect = 2.0 ** dice.between(-1.7, 0.3)
     height = STEP * max(1, round(width * aspect / STEP))
-    most = min(max_side, max_area // width) // STEP * STEP
+    most = min(max_side, max_area // width, 320 if kind == "question" else max_side) // STEP * STEP
     return width, max(STEP, min(height, most))
 
 
@@ -64,4 +69,10 @@ def _check(kind: str) -> None:
         raise ValueError(f"unknown kind {kind!r}: choose from {', '.join(KINDS)}")
 
 
-KINDS: dict[str, Callable[[Dice, int, int], Drawn]] = {"strip": draw_strip, "table": draw_table}
+KINDS: dict[str, Callable[[Dice, int, int], Drawn]] = {
+    "strip": draw_strip,
+    "table": draw_table,
+    "text": draw_text,
+    "form": draw_form,
+    "question": draw_question,
+}

@@ -94,7 +94,10 @@ def _fill_columns(
             values = [missing if dice.chance(conventions.missing_share) else value for value in values]
         natural = max(text_width(value, style) for value in values)
         limit = width * (0.5 if not columns else 0.35)
-        column_width = max(style.size, min(natural, limit))
+        if natural > limit:
+            natural = max(limit, max(text_width(word, style) for value in values for word in value.split(" ")))
+        words = column.header.split(" ") if look.header_rows else [""]
+        column_width = max(style.size, natural, *(text_width(word, look.head) for word in words))
         if used + column_width + pad > width:
             misses += 1
             if misses == 4 and not columns:

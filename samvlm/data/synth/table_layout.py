@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .dice import Dice
 from .looks import Look
-from .page import MARKS, SUB, SUPER, Type, text_width
+from .page import MARKS, SUB, SUPER, Type, plain, text_width
 from .table_content import Content, Item
 
 
@@ -39,14 +39,7 @@ def wrap(text: str, style: Type, room: float) -> list[str]:
 def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, width: float, height: float) -> Layout:
     """Wrap all cells, drop rows that do not fit, set the edges. Changes `content` in place."""
     pad = 2 * look.pad_x
-    _widen_for_words(content, pad)
-    natural = sum(content.widths) + pad * content.n_cols
-    if natural > width:  # a word wider than its column: shrink the paddings' share, at last let columns be
-        shrink = min(natural - width, 0.6 * pad * content.n_cols)
-        look.pad_x -= shrink / (2 * content.n_cols)
-        pad = 2 * look.pad_x
-        natural = sum(content.widths) + pad * content.n_cols
-    stretch = max(0.0, width - natural)
+    stretch = max(0.0, width - sum(content.widths) - pad * content.n_cols)
     if dice.chance(0.15):
         stretch *= dice.random()
     xs = [left]
@@ -57,7 +50,9 @@ def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, w
         xs.append(xs[-1] + col_width + pad + share * weight)
     for item in content.items:
         room = xs[item.col + item.colspan] - xs[item.col] - pad - item.indent
-        item.lines = wrap(item.text, item.style or look.body, room + 0.5)
+        style = item.style or look.body
+        item.text = shorten(item.text, style, room + look.pad_x)
+        item.lines = wrap(item.text, style, room + 0.5)
     heights = _row_heights(look, content)
     _drop_rows(content, heights, height)
     spare = height - sum(heights)
@@ -70,22 +65,16 @@ def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, w
     return Layout(xs, ys)
 
 
-def _widen_for_words(content: Content, pad: float) -> None:
-    """No column narrower than its widest word, no spanning cell wider than its columns."""
-    for item in content.items:
-        if item.colspan == 1:
-            words = item.text.split(" ")
-            widest = max((text_width(word, item.style) for word in words), default=0.0) + item.indent
-            if item.text and widest > content.widths[item.col]:
-                content.widths[item.col] = widest
-    for item in content.items:
-        if item.colspan > 1 and item.text:
-            widest = max(text_width(word, item.style) for word in item.text.split(" "))
-            columns = range(item.col, item.col + item.colspan)
-            lack = widest - sum(content.widths[col] for col in columns) - pad * (item.colspan - 1)
-            if lack > 0:
-                for col in columns:
-                    content.widths[col] += lack / item.colspan
+def shorten(text: str, style: Type, room: float) -> str:
+    """`text` with words that are wider than `room` pixels cut at their end: no word reaches into the next column."""
+    if text_width(text, style) <= room:
+        return text
+    words = text.split(" ")
+    for number, word in enumerate(words):
+        while len(word) > 1 and text_width(word, style) > room:
+            word = word[:-1]
+        words[number] = word
+    return " ".join(word for word in words if plain(word))
 
 
 def _row_heights(look: Look, content: Content) -> list[float]:

@@ -23,13 +23,14 @@ def draw_table(dice: Dice, width: int, height: int) -> Drawn:
     draw_shades(page, look, content, layout)
     draw_rules(dice, page, look, content, layout)
     draw_items(page, look, content, layout, offsets)
-    table = Table([_cell(item) for item in content.items], content.n_rows, content.n_cols)
+    table = Table([to_cell(item) for item in content.items], content.n_rows, content.n_cols)
     meta = {"family": look.body.family.name, "size": look.body.size, "hinted": look.body.hinted, "rules": look.rules}
     meta |= {"rows": content.n_rows, "cols": content.n_cols, "header_rows": content.header_rows}
     return Drawn(page, "table", answer, meta, table=table)
 
 
-def _cell(item: Item) -> Cell:
+def to_cell(item: Item) -> Cell:
+    """The cell of the finished table."""
     return Cell(plain(item.text), item.row, item.col, item.rowspan, item.colspan, item.header)
 
 
