@@ -79,7 +79,7 @@ class SamAttention(nn.Module):
     def attend(self, qkv: torch.Tensor) -> torch.Tensor:
         """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim)"""
         batch, height, width, _ = qkv.shape
-        parts = qkv.view(batch, height * width, 3, self.num_heads, self.head_dim)
+        parts = qkv.reshape(batch, height * width, 3, self.num_heads, self.head_dim)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, head_dim)
         path = "plain" if self.config._attn_implementation == "eager" else self.config.attention_path
         output = relative_attention(query, key, value, self.rel_pos_h, self.rel_pos_w, (height, width), path)
