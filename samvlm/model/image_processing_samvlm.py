@@ -1,6 +1,7 @@
 """Document images to tensors: longest side to a fixed length, then a canvas of whole steps (or SAM's square)."""
 
 import numpy as np
+from transformers import PreTrainedConfig
 from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import (
@@ -12,6 +13,8 @@ from transformers.image_utils import (
 )
 from transformers.processing_utils import ImagesKwargs, Unpack
 
+from .text_scale import text_height as measure_text_height
+
 
 class SamVlmImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
@@ -21,11 +24,15 @@ class SamVlmImageProcessorKwargs(ImagesKwargs, total=False):
         Pad to `size["longest_edge"]` squared, as SAM does, instead of to the native aspect.
     max_upscale (`float`, *optional*):
         Never enlarge an image by more than this; None: always to the longest edge, as SAM does.
+    text_height (`float`, *optional*):
+        Bring the text to this font size in pixels (estimated from the image, see `text_scale.py`) instead of the
+        image to the longest edge, which remains the limit.
     """
 
     canvas_step: int
     pad_to_square: bool
     max_upscale: float | None
+    text_height: float | None
 
 
 class SamVlmImageProcessor(PilBackend):
@@ -50,6 +57,7 @@ class SamVlmImageProcessor(PilBackend):
     canvas_step = 64
     pad_to_square = False
     max_upscale = None
+    text_height = None
     valid_kwargs = SamVlmImageProcessorKwargs
     model_input_names = ["pixel_values", "image_sizes"]
 
@@ -60,19 +68,44 @@ class SamVlmImageProcessor(PilBackend):
                 f"size longest_edge={self.size.longest_edge} must be a multiple of canvas_step={self.canvas_step}."
             )
 
+    @classmethod
+    def for_tower(cls, config: PreTrainedConfig, factor: int = 4, **kwargs) -> "SamVlmImageProcessor":
+        """What a tower with configuration `config` takes, its map condensed `factor` times a side behind it.
+
+        Args:
+            kwargs: settings that differ from the tower's.
+        """
+        token = config.patch_size * factor  # pixels a side of one visual token
+        steps = [step for step in (token * max(1, 64 // token), token) if config.image_size % step == 0]
+        settings = {"size": {"longest_edge": config.image_size}, "canvas_step": (steps or [token])[0]}
+        return cls(**{**settings, **kwargs})
+
     def resized_shape(
         self,
         height: int,
         width: int,
         longest_edge: int | None = None,
         max_upscale: float | None = None,
+        text_scale: float | None = None,
     ) -> tuple[int, int]:
-        """Height and width in pixels after resizing, before padding; at least 1 each."""
+        """Height and width in pixels after resizing, before padding; at least 1 each.
+
+        Args:
+            text_scale: what brings the text to its size; the longest edge remains the limit.
+        """
         scale = (longest_edge or self.size.longest_edge) / max(height, width)
+        if text_scale is not None:
+            scale = min(scale, text_scale)
         limit = max_upscale if max_upscale is not None else self.max_upscale
         if limit is not None:
             scale = min(scale, limit)
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+    def text_scale(self, image: np.ndarray, text_height: float | None = None) -> float | None:
+        """The factor that brings the text of an image, (3, height, width) in [0, 255], to `text_height` pixels."""
+        wanted = text_height if text_height is not None else self.text_height
+        measured = measure_text_height(image) if wanted is not None else None
+        return wanted / measured if measured else None
 
     def canvas_shape(
         self,
@@ -84,6 +117,11 @@ class SamVlmImageProcessor(PilBackend):
         max_upscale: float | None = None,
     ) -> tuple[int, int]:
         """Height and width in pixels of the canvas that an image of height x width is put on."""
+        if self.text_height is not None:
+            raise ValueError(
+                f"with text_height={self.text_height} the canvas depends on what an image shows, not on its size "
+                "alone: set text_height to None where canvases must be known beforehand."
+            )
         longest = self.size.longest_edge if size is None else SizeDict(**dict(size)).longest_edge
         square = self.pad_to_square if pad_to_square is None else pad_to_square
         if square:
@@ -98,12 +136,14 @@ class SamVlmImageProcessor(PilBackend):
         size: SizeDict,
         resample: PILImageResampling | None = None,
         max_upscale: float | None = None,
+        text_height: float | None = None,
         **kwargs,
     ) -> np.ndarray:
         """(3, height, width) -> (3, new height, new width), aspect kept, longest side `size.longest_edge`."""
         if not size.longest_edge:
             raise ValueError(f"size needs the key 'longest_edge', got {size}.")
-        height, width = self.resized_shape(*get_image_size(image), size.longest_edge, max_upscale)
+        scale = self.text_scale(image, text_height)
+        height, width = self.resized_shape(*get_image_size(image), size.longest_edge, max_upscale, scale)
         return super().resize(image, SizeDict(height=height, width=width), resample=resample, **kwargs)
 
     def _preprocess(
@@ -120,13 +160,14 @@ class SamVlmImageProcessor(PilBackend):
         canvas_step: int,
         pad_to_square: bool,
         max_upscale: float | None,
+        text_height: float | None,
         return_tensors: str | None = None,
         **kwargs,
     ) -> BatchFeature:
         prepared, sizes = [], []
         for image in images:
             if do_resize:
-                image = self.resize(image, size, resample, max_upscale)
+                image = self.resize(image, size, resample, max_upscale, text_height)
             height, width = image.shape[-2:]
             if do_rescale:
                 image = self.rescale(image, rescale_factor)

@@ -1,0 +1,1 @@
+"""Training: executed (`samvlm train RECIPE`), never imported by samvlm."""

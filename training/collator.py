@@ -1,0 +1,136 @@
+"""Samples to a batch: processor, labels on what the assistant says, and where each character stands."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from samvlm.data.datasets import Sample
+from samvlm.model.processing_samvlm import SamVlmProcessor
+from training.losses import DenseHead
+
+
+class Collator:
+    """Turns samples into model inputs.
+
+    Args:
+        processor: of the model.
+        dense: the head whose targets are wanted, or None.
+        guide: whether targets of the guide loss are wanted.
+        input_noise: share of the answer's characters that the model sees replaced at random.
+    """
+
+    def __init__(
+        self,
+        processor: SamVlmProcessor,
+        dense: DenseHead | None = None,
+        guide: bool = False,
+        input_noise: float = 0.0,
+        text: bool = True,
+    ):
+        self.processor, self.dense, self.guide, self.text = processor, dense, guide, text
+        self.input_noise = input_noise
+        tokenizer = processor.tokenizer
+        special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
+        single = [i for token, i in tokenizer.get_vocab().items() if len(token) == 1 and i not in special]
+        self.letters = torch.tensor(sorted(single) or [tokenizer.eos_token_id])
+
+    def __call__(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
+        """Returns input_ids, attention_mask, labels (B, T), pixel_values (B, 3, height, width), image_sizes (B, 2),
+        and, if wanted, dense_targets (B, height / 8, width / 4) and guide_targets (B, T)."""
+        images = [self.scale(sample) for sample in samples]
+        if self.text:
+            batch = dict(self.encode(samples, images))
+        else:
+            batch = dict(self.processor.image_processor(images, do_resize=False, return_tensors="pt"))
+        if self.dense is not None:
+            height, width = batch["pixel_values"].shape[-2:]
+            batch["dense_targets"] = torch.stack(
+                [self.dense.targets(s.chars, s.centres, width, height) for s in samples]
+            )
+        if self.guide:
+            batch["guide_targets"] = self.guide_targets(samples, batch)
+        if self.text and self.input_noise:
+            self.add_noise(samples, batch)
+        return batch
+
+    def scale(self, sample: Sample) -> Image.Image:
+        """The image at the model's scale: what is drawn has it already."""
+        if sample.drawn:
+            return sample.image
+        height, width = self.processor.image_processor.resized_shape(sample.image.height, sample.image.width)
+        return sample.image.resize((width, height), Image.Resampling.BILINEAR)
+
+    def encode(self, samples: list[Sample], images: list[Image.Image]) -> dict[str, torch.Tensor]:
+        """The chats as tokens; labels are -100 but where the assistant speaks."""
+        chats = [with_image(s.messages, image) for s, image in zip(samples, images, strict=True)]
+        batch = self.processor.apply_chat_template(
+            chats,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            return_assistant_tokens_mask=True,
+            processor_kwargs={"padding": True, "do_resize": False},
+        )
+        spoken = torch.as_tensor(np.asarray(batch.pop("assistant_masks"))).bool()
+        silent = (~spoken.any(-1)).nonzero().flatten().tolist()
+        if silent:
+            raise ValueError(f"sample {samples[silent[0]].id} has no label: its answer is empty or cut off.")
+        batch["labels"] = batch["input_ids"].masked_fill(~spoken, -100)
+        return batch
+
+    def guide_targets(self, samples: list[Sample], batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """For each place that predicts a token of the answer: the place of the visual token with the next character."""
+        side = self.processor.patch_size * self.processor.pool_factor
+        targets = torch.full_like(batch["input_ids"], -100)
+        for row, sample in enumerate(samples):
+            known = sample.positions >= 0
+            if not known.any():
+                continue
+            columns = int(batch["image_sizes"][row, 1]) // side
+            rows = int(batch["image_sizes"][row, 0]) // side
+            x, y = (sample.centres[known] // side).astype(int).T
+            visual = np.clip(y, 0, rows - 1) * columns + np.clip(x, 0, columns - 1)
+            order = np.argsort(sample.positions[known], kind="stable")
+            offsets, visual = sample.positions[known][order], visual[order]
+            encoded = self.processor.tokenizer(
+                sample.answer, add_special_tokens=False, return_offsets_mapping=True
+            )
+            starts = np.array([start for start, _ in encoded["offset_mapping"]])
+            places = (batch["labels"][row] != -100).nonzero().flatten().numpy()
+            if len(places) != len(starts) + 1:  # the answer, and the end of the turn
+                raise ValueError(
+                    f"sample {sample.id}: {len(places)} labels for {len(starts)} tokens of the answer."
+                )
+            following = np.searchsorted(offsets, starts)  # the first character at or behind each token
+            seen = following < len(offsets)
+            first = int((batch["input_ids"][row] == self.processor.image_token_id).nonzero()[0])
+            targets[row, places[:-1][seen] - 1] = torch.as_tensor(first + visual[following[seen]])
+        return targets
+
+    def add_noise(self, samples: list[Sample], batch: dict[str, torch.Tensor]) -> None:
+        """Replace some of the answer's characters in the input, by a generator of each sample's own."""
+        for row, sample in enumerate(samples):
+            seed = int.from_bytes(sample.id.encode()[-8:], "little") % 2**62
+            generator = torch.Generator().manual_seed(seed)
+            ids = batch["input_ids"][row]
+            letter = torch.isin(batch["labels"][row], self.letters)
+            chosen = letter & (torch.rand(len(ids), generator=generator) < self.input_noise)
+            drawn = torch.randint(len(self.letters), (int(chosen.sum()),), generator=generator)
+            ids[chosen] = self.letters[drawn]
+
+
+def with_image(messages: list[dict], image: Image.Image) -> list[dict]:
+    """The chat with the picture put in its first image part."""
+    chat, placed = [], False
+    for message in messages:
+        parts = message["content"]
+        parts = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
+        filled = []
+        for part in parts:
+            if part["type"] == "image":
+                if placed:
+                    raise ValueError("a sample has more than one image: give one a sample.")
+                part, placed = {"type": "image", "image": image}, True
+            filled.append(part)
+        chat.append({"role": message["role"], "content": filled})
+    return chat

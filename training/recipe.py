@@ -1,0 +1,273 @@
+"""Recipes: YAML into small dataclasses. A file may hold several documents (`---`): stages that run in turn.
+
+An unknown key is an error that names the nearest one; `key=value` on the command line overrides every document.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+PARTS = ("vision_tower", "connector", "language_model")
+STAGES = {
+    "tower": ("vision_tower", "connector", "language_model"),
+    "align": ("connector",),
+    "instruct": ("connector", "language_model"),
+}
+
+
+@dataclass
+class ModelRecipe:
+    """Where the weights come from: exactly one of `init_from` and `assemble`."""
+
+    init_from: str | None = None
+    """A checkpoint folder or hub name; "previous": what the stage before this one in the same file saved."""
+    assemble: dict[str, Any] | None = None
+    """A new model: the arguments of samvlm.model.assembly.assemble; `characters: synth` is the renderer's alphabet."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights and activations; with bfloat16 the optimizer keeps fp32 copies of the weights."""
+    attn_implementation: str | None = None
+    """transformers' setting, "sdpa" or "eager"; default: the library's choice."""
+
+    def __post_init__(self):
+        if (self.init_from is None) == (self.assemble is None):
+            raise ValueError("give exactly one of model.init_from (a folder) and model.assemble (parts).")
+
+
+@dataclass
+class DataRecipe:
+    """What is read."""
+
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """Each `{synth: KIND, weight: 1, size: [width, height], options: {}}` or `{records: FILE.jsonl, weight: 1}`."""
+    seed: int = 1
+    """Of drawing, mixing and shuffling; held-out sets take others."""
+    max_pixels: int = 1_000_000
+    """Pixels of one micro-batch, after resizing; images in it have one size."""
+    max_images: int = 32
+    """Images of one micro-batch at the most."""
+    input_noise: float = 0.0
+    """Share of the answer's characters that the model sees replaced at random (its labels stay right)."""
+    workers: int = 0
+    """Processes that draw and load samples."""
+
+    def __post_init__(self):
+        if not self.sources:
+            raise ValueError("data.sources is empty: name at least one, for example {synth: table}.")
+        if not 0 <= self.input_noise < 1:
+            raise ValueError(f"data.input_noise={self.input_noise}: a share from 0 up to 1.")
+
+
+@dataclass
+class StageRecipe:
+    """What trains, on which losses."""
+
+    name: Literal["tower", "align", "instruct"] = "instruct"
+    """tower: all parts learn to read. align: the connector alone. instruct: connector and language model."""
+    train: list[str] | None = None
+    """The parts that train, instead of the stage's own: vision_tower, connector, language_model."""
+    lora: dict[str, Any] | None = None
+    """For instruct: settings of peft's LoraConfig (r, lora_alpha, …) for the language model's linear layers."""
+    lm_weight: float = 1.0
+    """Of the next-token loss; 0: the language model does not run at all."""
+    dense_weight: float = 0.0
+    """Of the dense loss (training/losses.py); drawn samples only."""
+    guide_weight: float = 0.0
+    """Of the guide loss (training/losses.py); drawn samples only."""
+    guide_layers: list[int] = field(default_factory=lambda: [1])
+    """The decoder layers whose head 0 is guided."""
+
+    def __post_init__(self):
+        parts = self.parts()
+        wrong = [part for part in parts if part not in PARTS]
+        if wrong:
+            raise ValueError(f"stage.train={wrong}: the parts are {', '.join(PARTS)}.")
+        if self.lora is not None and self.name != "instruct":
+            raise ValueError(f"stage.lora goes with stage.name=instruct, not {self.name}.")
+        if self.lora is not None and (self.dense_weight or self.guide_weight):
+            raise ValueError(
+                "stage.lora goes without stage.dense_weight and stage.guide_weight: set both to 0."
+            )
+        if not (self.lm_weight or self.dense_weight or self.guide_weight):
+            raise ValueError(
+                "stage.lm_weight, stage.dense_weight and stage.guide_weight are all 0: nothing to learn."
+            )
+
+    def parts(self) -> tuple[str, ...]:
+        """The parts that train."""
+        return tuple(self.train) if self.train is not None else STAGES[self.name]
+
+
+@dataclass
+class TrainerRecipe:
+    """How it runs."""
+
+    output_dir: str = "runs/samvlm"
+    """Results go to `<output_dir>/<number>-<stage>`, checkpoints below it."""
+    max_steps: int = 1000
+    """Optimizer steps."""
+    learning_rate: float = 2e-4
+    """Peak rate of all parts that `rates` does not name."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Peak rate by part: vision_tower, connector, language_model, training_heads."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon for hidden matrices and AdamW for the rest."""
+    weight_decay: float = 0.01
+    """Of matrices and convolutions."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up."""
+    schedule: str = "cosine"
+    """transformers' lr_scheduler_type, for example cosine, linear, constant_with_warmup."""
+    gradient_accumulation_steps: int = 1
+    """Micro-batches an optimizer step."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    save_steps: int = 500
+    """A checkpoint every so many steps."""
+    save_total_limit: int = 2
+    """Checkpoints kept."""
+    logging_steps: int = 20
+    """A line of figures every so many steps."""
+    report_to: str = "none"
+    """transformers' report_to, for example tensorboard."""
+    seed: int = 0
+    """Of dropout and new heads."""
+    use_cpu: bool = False
+    """Stay on the CPU even where there is a GPU."""
+    resume: str | None = None
+    """auto: go on from the last checkpoint in the output folder, if there is one; or a checkpoint's path."""
+
+    def __post_init__(self):
+        if self.max_steps < 1:
+            raise ValueError(f"trainer.max_steps={self.max_steps}: at least 1.")
+        wrong = [part for part in self.rates if part not in (*PARTS, "training_heads")]
+        if wrong:
+            raise ValueError(f"trainer.rates={wrong}: the parts are {', '.join(PARTS)}, training_heads.")
+
+
+@dataclass
+class Recipe:
+    """One stage, whole."""
+
+    model: ModelRecipe
+    data: DataRecipe
+    stage: StageRecipe
+    trainer: TrainerRecipe
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Recipe]:
+    """Read a recipe file.
+
+    Args:
+        path: a YAML file, or the name of one in `configs/` without its ending.
+        overrides: `section.key=value`, the value as YAML; applied to every document.
+
+    Returns:
+        The stages, in order.
+
+    Raises:
+        ValueError: unknown or ill-typed keys, with file, key and remedy.
+    """
+    path = find_recipe(path)
+    try:
+        documents = [
+            document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document
+        ]
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from None
+    recipes = []
+    for number, document in enumerate(documents):
+        if not isinstance(document, dict):
+            raise ValueError(
+                f"{path}: document {number + 1} is not a mapping of model, data, stage, trainer."
+            )
+        for override in overrides or []:
+            _apply(document, override)
+        recipe = _build(Recipe, document, f"{path.name}")
+        if number == 0 and recipe.model.init_from == "previous":
+            raise ValueError(
+                f"{path}: the first document has no previous one: model.init_from names a folder."
+            )
+        recipes.append(recipe)
+    if not recipes:
+        raise ValueError(f"{path} is empty: write the sections model, data, stage and trainer.")
+    return recipes
+
+
+def find_recipe(path: str | Path) -> Path:
+    """The file of a recipe given by path or by name. Raises ValueError with the names that exist."""
+    path = Path(path)
+    named = Path(__file__).resolve().parent.parent / "configs" / f"{path}.yaml"
+    for candidate in (path, named):
+        if candidate.is_file():
+            return candidate
+    names = sorted(file.stem for file in named.parent.glob("*.yaml"))
+    near = difflib.get_close_matches(str(path), names, 1)
+    hint = f" Did you mean {near[0]}?" if near else f" Recipes: {', '.join(names)}."
+    raise ValueError(f"there is no recipe {path}.{hint}")
+
+
+def _apply(document: dict, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"{override!r}: write section.key=value.")
+    *sections, last = key.split(".")
+    place = document
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ValueError(f"{override!r}: {section} is not a section.")
+    place[last] = yaml.safe_load(text)
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a mapping, got {values!r}.")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(fields)}."
+            raise ValueError(f"{where}: unknown key {key!r}: {hint}")
+    built = {}
+    for name, f in fields.items():
+        if dataclasses.is_dataclass(hints[name]):
+            built[name] = _build(hints[name], values.get(name, {}), f"{where}: {name}")
+        elif name in values:
+            built[name] = _convert(hints[name], values[name], f"{where}: {name}")
+    try:
+        return kind(**built)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as `hint` wants it; YAML reads 1e-4 as text, and numbers may come whole."""
+    choices = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        if value in choices:
+            return value
+        raise ValueError(f"{where}={value!r}: choose one of {', '.join(map(str, choices))}.")
+    if isinstance(hint, types.UnionType):
+        if value is None and type(None) in choices:
+            return None
+        return _convert(next(c for c in choices if c is not type(None)), value, where)
+    plain = typing.get_origin(hint) or hint
+    try:
+        if plain is float and not isinstance(value, bool):
+            return float(value)
+        if plain is int and not isinstance(value, bool) and float(value) == int(float(value)):
+            return int(float(value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}={value!r}: a number is needed.") from None
+    if plain is dict and isinstance(value, dict) and choices and choices[1] is float:
+        return {key: _convert(float, item, f"{where}.{key}") for key, item in value.items()}
+    if not isinstance(value, plain):
+        raise ValueError(f"{where}={value!r}: expected {plain.__name__}.")
+    return value
