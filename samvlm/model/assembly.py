@@ -71,10 +71,10 @@ def assemble(
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     if tokenizer.bos_token_id is None:
         model.generation_config.bos_token_id = None
-    settings = {"canvas_step": max(64, vision_tower.config.patch_size * connector["factor"])} | (image or {})
-    settings.setdefault("size", {"longest_edge": vision_tower.config.image_size})
     processor = SamVlmProcessor(
-        image_processor=SamVlmImageProcessor(**settings),
+        image_processor=SamVlmImageProcessor.for_tower(
+            vision_tower.config, connector["factor"], **(image or {})
+        ),
         tokenizer=tokenizer,
         patch_size=vision_tower.config.patch_size,
         pool_factor=connector["factor"],

@@ -2,19 +2,19 @@
 tower: parameter names are those of transformers' SAM vision encoder, images of any aspect, exact light attention."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import ModelOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .attention import relative_attention
 from .configuration_samvlm import SamVisionTowerConfig
 from .connector import POOLS, check_grid
+from .image_processing_samvlm import SamVlmImageProcessor
+from .vision_layers import SamAttention, SamNeck, SamPatchEmbed, SamVisionBlock, sincos_positions
 
 
 @dataclass
@@ -22,153 +22,13 @@ class SamVisionTowerOutput(ModelOutput):
     """
     Args:
         last_hidden_state: the feature map, (B, output_channels, H/16, W/16); (B, 256, 64, 64) for 1024x1024 pixels.
-        hidden_states: on request, the blocks' states, each (B, H/16 * W/16, embed_dim), and last the tokens that
-            Llava-style models take, (B, N, hidden_size): the map condensed by `config.token_pool`.
+        hidden_states: on request, the patch embedding's and the blocks' states, each (B, H/16 * W/16, embed_dim), and
+            last the tokens that Llava-style models take, (B, N, hidden_size): the map condensed by
+            `config.token_pool`. None in the places that were not asked for.
     """
 
     last_hidden_state: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-
-
-class SamPatchEmbed(nn.Module):
-    """Non-overlapping patches by one convolution."""
-
-    def __init__(self, config: SamVisionTowerConfig):
-        super().__init__()
-        size = config.patch_size
-        self.projection = nn.Conv2d(config.num_channels, config.embed_dim, size, stride=size)
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(B, 3, height, width) -> (B, H, W, embed_dim) with H = height / 16, W = width / 16"""
-        return self.projection(pixel_values).permute(0, 2, 3, 1)
-
-
-class SamChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of a (B, C, H, W) map."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class SamAttention(nn.Module):
-    """Multi-head attention over windows or the whole grid; the projections run on the real tokens only."""
-
-    def __init__(self, config: SamVisionTowerConfig, window_size: int):
-        super().__init__()
-        self.config = config
-        self.window_size = window_size  # 0: global
-        self.num_heads = config.num_attention_heads
-        self.head_dim = config.embed_dim // config.num_attention_heads
-        self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim, bias=config.qkv_bias)
-        self.proj = nn.Linear(config.embed_dim, config.embed_dim)
-        positions = window_size or config.image_size // config.patch_size
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * positions - 1, self.head_dim))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * positions - 1, self.head_dim))
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, embed_dim) -> the same"""
-        height, width = hidden_states.shape[1:3]
-        qkv = self.qkv(hidden_states)  # (B, H, W, 3 * embed_dim)
-        if self.window_size:
-            attended = self.attend(self.split_windows(qkv))
-            attended = self.join_windows(attended, height, width)
-        else:
-            attended = self.attend(qkv)
-        return self.proj(attended)
-
-    def attend(self, qkv: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim)"""
-        batch, height, width, _ = qkv.shape
-        parts = qkv.reshape(batch, height * width, 3, self.num_heads, self.head_dim)
-        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, head_dim)
-        path = "plain" if self.config._attn_implementation == "eager" else self.config.attention_path
-        output = relative_attention(query, key, value, self.rel_pos_h, self.rel_pos_w, (height, width), path)
-        return output.transpose(1, 2).reshape(batch, height, width, -1)
-
-    def split_windows(self, qkv: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C) -> (B * windows, window, window, C).
-
-        SAM pads *after* the layer norm with zeros, so that a padded place has the bias as its query, key and value
-        and takes part in the softmax: it must, for the numbers to agree with the published weights.
-        """
-        batch, height, width, channels = qkv.shape
-        size = self.window_size
-        down, right = -height % size, -width % size
-        if down or right:
-            if self.qkv.bias is None:
-                qkv = F.pad(qkv, (0, 0, 0, right, 0, down))
-            else:
-                padding = self.qkv.bias.to(qkv.dtype)
-                qkv = torch.cat([qkv, padding.expand(batch, height, right, channels)], dim=2)
-                qkv = torch.cat([qkv, padding.expand(batch, down, width + right, channels)], dim=1)
-        rows, columns = (height + down) // size, (width + right) // size
-        windows = qkv.view(batch, rows, size, columns, size, channels).transpose(2, 3)
-        return windows.reshape(batch * rows * columns, size, size, channels)
-
-    def join_windows(self, windows: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """The inverse of `split_windows`, padding dropped: (B * windows, window, window, C) -> (B, H, W, C)"""
-        size = self.window_size
-        rows, columns = -(-height // size), -(-width // size)
-        grid = windows.view(-1, rows, columns, size, size, windows.shape[-1]).transpose(2, 3)
-        return grid.reshape(-1, rows * size, columns * size, windows.shape[-1])[:, :height, :width]
-
-
-class SamMLP(nn.Module):
-    """Linear, activation, linear."""
-
-    def __init__(self, config: SamVisionTowerConfig):
-        super().__init__()
-        self.lin1 = nn.Linear(config.embed_dim, config.mlp_dim)
-        self.lin2 = nn.Linear(config.mlp_dim, config.embed_dim)
-        self.act = ACT2FN[config.hidden_act]
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.lin2(self.act(self.lin1(hidden_states)))
-
-
-class SamVisionBlock(GradientCheckpointingLayer):
-    """A pre-norm transformer block."""
-
-    def __init__(self, config: SamVisionTowerConfig, window_size: int):
-        super().__init__()
-        self.layer_norm1 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
-        self.attn = SamAttention(config, window_size)
-        self.layer_norm2 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
-        self.mlp = SamMLP(config)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, embed_dim) -> the same"""
-        hidden_states = hidden_states + self.attn(self.layer_norm1(hidden_states))
-        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
-
-
-class SamNeck(nn.Module):
-    """1x1 and 3x3 convolution, each with a layer norm: the ViT's width down to the map's channels."""
-
-    def __init__(self, config: SamVisionTowerConfig):
-        super().__init__()
-        channels = config.output_channels
-        self.conv1 = nn.Conv2d(config.embed_dim, channels, 1, bias=False)
-        self.layer_norm1 = SamChannelLayerNorm(channels, eps=1e-6)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.layer_norm2 = SamChannelLayerNorm(channels, eps=1e-6)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, embed_dim) -> (B, output_channels, H, W)"""
-        hidden_states = self.layer_norm1(self.conv1(hidden_states.permute(0, 3, 1, 2)))
-        return self.layer_norm2(self.smooth(hidden_states))
-
-    def smooth(self, features: torch.Tensor) -> torch.Tensor:
-        """The 3x3 convolution. oneDNN's bf16 backward of it takes half of a small tower's training step on a CPU,
-        so there it is one matrix product over the nine shifted maps."""
-        on_cpu = features.device.type == "cpu" and features.dtype == torch.bfloat16
-        if not (on_cpu and torch.is_grad_enabled() and self.conv2.weight.requires_grad):
-            return self.conv2(features)
-        height, width = features.shape[-2:]
-        padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-        shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        weight = self.conv2.weight.permute(0, 2, 3, 1).flatten(1)  # (C, 9 * C)
-        return F.linear(torch.cat(shifts, dim=-1), weight).permute(0, 3, 1, 2)
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
 
 
 class SamVisionTower(PreTrainedModel):
@@ -199,8 +59,25 @@ class SamVisionTower(PreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
+    @property
+    def patch_size(self) -> int:
+        """Side in pixels of one token of `hidden_states[-1]`; Llava tells the tokens of its images apart by it."""
+        return self.config.patch_size * self.config.token_pool_factor
+
     def get_input_embeddings(self) -> nn.Module:
         return self.patch_embed
+
+    @classmethod
+    def _can_set_attn_implementation(cls) -> bool:
+        return True  # transformers would look for its own attention interface in the source
+
+    def get_correct_attn_implementation(
+        self, requested_attention: str | None, is_init_check: bool = False
+    ) -> str:
+        """The tower has its own paths ("eager" is the plain one): flash and flex are meant for the language model."""
+        if requested_attention in ALL_ATTENTION_FUNCTIONS.valid_keys():
+            requested_attention = "sdpa"
+        return super().get_correct_attn_implementation(requested_attention, is_init_check)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -215,20 +92,24 @@ class SamVisionTower(PreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         output_hidden_states: bool | int | list[int] | None = None,
+        image_sizes: torch.Tensor | None = None,
         return_dict: bool | None = None,
         **kwargs,
     ) -> SamVisionTowerOutput | tuple:
         """
         Args:
             pixel_values: (B, 3, height, width), normalised; height and width multiples of `config.patch_size`.
-            output_hidden_states: also return the blocks' states and the pooled tokens (see the output class).
+            output_hidden_states: True for all of the output's `hidden_states`, or the index or indexes of some.
+            image_sizes: (B, 2), height and width of each image where `pixel_values` is their common canvas: the
+                output is then only `hidden_states[-1]`, (1, N_1 + … + N_B, hidden_size), as Llava takes it.
 
         Raises:
             ValueError: the size does not fit the tower.
         """
+        if image_sizes is not None:
+            return self.forward_sizes(pixel_values, image_sizes, return_dict)
         self.check_size(*pixel_values.shape[1:])
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        wanted = wanted is not None and wanted is not False
+        wanted = self.wanted_states(output_hidden_states)
         # A frozen tower costs nothing in the backward pass, even where activation checkpointing made the patch
         # embedding's output require gradients.
         needs_grad = torch.is_grad_enabled() and (
@@ -239,19 +120,44 @@ class SamVisionTower(PreTrainedModel):
             height, width = hidden_states.shape[1:3]
             # The top left part of the table: where SAM's padding to the bottom right would put this image.
             hidden_states = hidden_states + self.pos_embed[:, :height, :width]  # (B, H, W, embed_dim)
-            states = [hidden_states.flatten(1, 2)] if wanted else None
-            for layer in self.layers:
+            states = [hidden_states.flatten(1, 2) if 0 in wanted else None]
+            for number, layer in enumerate(self.layers, start=1):
                 hidden_states = layer(hidden_states)
-                if wanted:
-                    states.append(hidden_states.flatten(1, 2))
+                states.append(hidden_states.flatten(1, 2) if number in wanted else None)
             features = self.neck(hidden_states)  # (B, output_channels, H, W)
-            if wanted:
-                states.append(self.pool(features))
+            states.append(self.pool(features) if len(states) in wanted else None)
         output = SamVisionTowerOutput(
             last_hidden_state=features, hidden_states=tuple(states) if wanted else None
         )
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return output if use_dict else output.to_tuple()
+
+    def forward_sizes(
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor, return_dict: bool | None = None
+    ) -> SamVisionTowerOutput | tuple:
+        """The tokens of images of several sizes, one after the other (see `forward`)."""
+        tokens: list[torch.Tensor | None] = [None] * len(pixel_values)
+        for (height, width), members in group_by_size(pixel_values, image_sizes).items():
+            batch = pixel_values[members, :, :height, :width]
+            states = self(batch, output_hidden_states=-1, return_dict=True).hidden_states
+            for index, image_tokens in zip(members, states[-1], strict=True):
+                tokens[index] = image_tokens
+        states = (None,) * (len(self.layers) + 1) + (torch.cat(tokens)[None],)
+        output = SamVisionTowerOutput(hidden_states=states)
+        use_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if use_dict else output.to_tuple()
+
+    def wanted_states(self, request: bool | int | list[int] | None) -> set[int]:
+        """Which of the `hidden_states` a call asks for, counted from 0 (the patch embedding)."""
+        request = self.config.output_hidden_states if request is None else request
+        total = len(self.layers) + 2
+        if isinstance(request, bool) or request is None:
+            return set(range(total)) if request else set()
+        indexes = [request] if isinstance(request, int) else list(request)
+        wrong = [index for index in indexes if not -total <= index < total]
+        if wrong:
+            raise ValueError(f"hidden_states {wrong} do not exist: the tower has {total}, counted from 0.")
+        return {index % total for index in indexes}
 
     def pool(self, features: torch.Tensor) -> torch.Tensor:
         """The tokens a Llava-style model takes: (B, C, H, W) -> (B, N, hidden_size)."""
@@ -272,6 +178,13 @@ class SamVisionTower(PreTrainedModel):
                 f"{largest}; SamVlmImageProcessor makes such images."
             )
 
+    def save_pretrained(self, save_directory: str | Path, *args, **kwargs) -> None:
+        """See [`PreTrainedModel.save_pretrained`]. Unless the folder has some, it also gets the settings of the image
+        processor, so that AutoImageProcessor makes the images that this tower takes."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        if not (Path(save_directory) / "preprocessor_config.json").exists():
+            SamVlmImageProcessor.for_tower(self.config).save_pretrained(save_directory)
+
     @classmethod
     def from_sam(cls, path: str, **kwargs) -> "SamVisionTower":
         """The tower from SAM's own weights: Meta's `.pth` file or a Hugging Face SAM folder or hub name.
@@ -288,19 +201,18 @@ class SamVisionTower(PreTrainedModel):
         return load_sam_tower(cls, path, **kwargs)
 
 
-def sincos_positions(height: int, width: int, dim: int) -> torch.Tensor:
-    """Fixed 2-D sine-cosine positions (as in MAE, He et al., 2021), the start of towers trained from scratch.
-
-    Returns:
-        (1, height, width, dim) with values in [-1, 1]; channels beyond a multiple of 4 are zero.
-    """
-    quarter = dim // 4
-    omega = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float32) / quarter)
-    rows = torch.arange(height, dtype=torch.float32)[:, None] * omega  # (H, dim / 4)
-    columns = torch.arange(width, dtype=torch.float32)[:, None] * omega
-    rows = torch.cat([rows.sin(), rows.cos()], dim=1)[:, None].expand(-1, width, -1)
-    columns = torch.cat([columns.sin(), columns.cos()], dim=1)[None].expand(height, -1, -1)
-    return F.pad(torch.cat([rows, columns], dim=-1), (0, dim - 4 * quarter))[None]
+def group_by_size(
+    pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
+) -> dict[tuple[int, int], list[int]]:
+    """Which images of a batch have the same size: {(height, width): [index, …]}."""
+    if image_sizes is None:
+        return {tuple(pixel_values.shape[-2:]): list(range(len(pixel_values)))}
+    if len(image_sizes) != len(pixel_values):
+        raise ValueError(f"{len(pixel_values)} images, but {len(image_sizes)} image_sizes.")
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, (height, width) in enumerate(torch.as_tensor(image_sizes).tolist()):
+        groups.setdefault((height, width), []).append(index)
+    return groups
 
 
 AutoModel.register(SamVisionTowerConfig, SamVisionTower, exist_ok=True)

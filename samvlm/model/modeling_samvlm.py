@@ -14,7 +14,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_samvlm import SamVisionTowerConfig, SamVlmConfig
 from .connector import Connector
-from .modeling_sam_vision import SamVisionTower, SamVisionTowerOutput
+from .modeling_sam_vision import SamVisionTower, SamVisionTowerOutput, group_by_size
 
 
 @dataclass
@@ -160,20 +160,6 @@ class SamVlmForConditionalGeneration(SamVlmPreTrainedModel, LlavaForConditionalG
     ) -> SamVlmImageFeatures:
         """See [`SamVlmModel.get_image_features`]."""
         return self.model.get_image_features(pixel_values, image_sizes=image_sizes, **kwargs)
-
-
-def group_by_size(
-    pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
-) -> dict[tuple[int, int], list[int]]:
-    """Which images of a batch have the same size: {(height, width): [index, …]}."""
-    if image_sizes is None:
-        return {tuple(pixel_values.shape[-2:]): list(range(len(pixel_values)))}
-    if len(image_sizes) != len(pixel_values):
-        raise ValueError(f"{len(pixel_values)} images, but {len(image_sizes)} image_sizes.")
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, (height, width) in enumerate(torch.as_tensor(image_sizes).tolist()):
-        groups.setdefault((height, width), []).append(index)
-    return groups
 
 
 AutoModel.register(SamVlmConfig, SamVlmModel, exist_ok=True)

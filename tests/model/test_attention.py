@@ -115,7 +115,7 @@ def test_training_never_holds_all_pairs():
 
 def test_chunked_refuses_to_train():
     parts = [t.requires_grad_() for t in inputs((4, 4))]
-    with pytest.raises(ValueError, match="chunked.*inference"):
+    with pytest.raises(ValueError, match=r"chunked.*inference"):
         relative_attention(*parts, (4, 4), "chunked")
 
 
