@@ -144,14 +144,14 @@ class OTSLGrammar(LogitsProcessor):
             states[key] = state
             masks.append(self._mask(state, scores))
         self._states = states  # the next step extends these
-        scores = torch.nan_to_num(
-            scores, nan=-torch.inf, posinf=torch.finfo(scores.dtype).max, neginf=-torch.inf
-        )
         banned = torch.stack(masks)
         masked = scores.masked_fill(banned, -torch.inf)
-        # where other processors banned all that the grammar allows
-        hopeless = torch.isneginf(masked).all(dim=-1, keepdim=True)
-        return torch.where(hopeless & ~banned, torch.zeros_like(masked), masked)
+        if masked.amax(dim=-1).isfinite().all():
+            return masked
+        # NaN or infinite logits, or other processors banned all that the grammar allows
+        masked = masked.nan_to_num(nan=-torch.inf, posinf=torch.finfo(scores.dtype).max, neginf=-torch.inf)
+        hopeless = masked.isneginf().all(dim=-1, keepdim=True)
+        return masked.masked_fill(hopeless & ~banned, 0.0)
 
     def truncated(self, ids: torch.Tensor | Iterable[int]) -> bool:
         """Whether a limit, not the model, ended the table or one of its cells. `ids`: one sequence, prompt included."""

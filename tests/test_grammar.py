@@ -120,6 +120,8 @@ def test_a_table_that_ends_by_itself_is_not_flagged(tokenizer):
     assert not grammar.truncated([0, 0, *ids])
     assert not grammar.truncated(torch.tensor([0, 0, *ids, 0, 0]))
     assert grammar.truncated([0, 0, *ids[:-1]])  # not ended
+    invalid = tokenizer("<lcel><nl><eos>", add_special_tokens=False)["input_ids"]
+    assert grammar.truncated([0, 0, *invalid])
     short = OTSLGrammar.from_tokenizer(tokenizer, prompt_length=0, max_new_tokens=len(ids) + 1)
     assert short.truncated(ids)  # no room was left for another row
 
@@ -202,6 +204,13 @@ def test_logits_that_are_not_finite(tokenizer):
         assert probabilities.isfinite().all() and probabilities.sum() == pytest.approx(1)
         allowed = tokenizer.convert_tokens_to_ids(sorted(CELLS))
         assert probabilities[0, allowed].sum() == pytest.approx(1)
+
+
+def test_one_bad_row_of_a_batch(tokenizer):
+    grammar = OTSLGrammar.from_tokenizer(tokenizer, prompt_length=1)
+    scores = torch.zeros(2, len(tokenizer))
+    scores[1] = torch.nan
+    assert grammar(torch.tensor([[3], [3]]), scores).softmax(-1).isfinite().all()
 
 
 class Noise(LogitsProcessor):
