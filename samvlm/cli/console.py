@@ -1,0 +1,67 @@
+"""What the commands share: lines on standard error, loading the model, reading pages without foreign noise."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+from tqdm import tqdm
+from transformers.utils import logging
+
+from ..data.images import Page
+from ..generation import DocumentParser
+
+OK, PAGE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def say(message: object) -> None:
+    """One line on standard error, above a progress bar if there is one."""
+    tqdm.write(f"samvlm: {message}", file=sys.stderr)
+
+
+def load(options: argparse.Namespace) -> DocumentParser:
+    """Load the model of the options, quietly. Raises ValueError."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        return DocumentParser.from_pretrained(options.model, device=options.device)
+    except RuntimeError as problem:  # torch's complaint about a device
+        raise ValueError(f"--device {options.device}: {str(problem).splitlines()[0]}") from None
+
+
+@contextlib.contextmanager
+def own_words() -> Iterator[None]:
+    """Turn warnings into our lines, and drop what C libraries (libtiff) write straight to descriptor 2."""
+    with warnings.catch_warnings(record=True) as said, _muted_descriptor():
+        warnings.simplefilter("always")
+        yield
+    for warning in said:
+        say(f"warning: {warning.message}")
+
+
+@contextlib.contextmanager
+def _muted_descriptor() -> Iterator[None]:
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed, as in `2>&-`
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def next_page(pages: Iterator[Page]) -> Page | None:
+    """The next page of a document, or None at its end. Raises DocumentError."""
+    with own_words():
+        return next(pages, None)
