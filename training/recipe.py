@@ -236,7 +236,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(fields)}."
             raise ValueError(f"{where}: unknown key {key!r}: {hint}")
     built = {}
-    for name, f in fields.items():
+    for name in fields:
         if dataclasses.is_dataclass(hints[name]):
             built[name] = _build(hints[name], values.get(name, {}), f"{where}: {name}")
         elif name in values:
