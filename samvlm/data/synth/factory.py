@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from PIL import Image
+
 from .damage import finish
 from .dice import Dice
 from .forms import draw_form
@@ -13,6 +15,7 @@ from .tables import draw_table
 from .texts import draw_text
 
 STEP = 64  # sides are whole multiples of this
+PADDING = (255, 255, 255)  # what the zeros of the image processor stand for where its mean is white
 _WIDTHS = {128: 1, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
 
 
@@ -57,11 +60,23 @@ def sample(
     if width < 64 or height < 32:
         raise ValueError(f"size {width}x{height} is too small to draw on: give at least 64x32")
     dice = Dice(kind, seed, index)
-    made = KINDS[kind](dice, width, height)
+    right, bottom = (0, 0) if kind == "strip" else _padding(dice, width, height)
+    made = KINDS[kind](dice, width - right, height - bottom)
     image, centres, done = finish(dice, made.page, damage)
+    if right or bottom:
+        canvas = Image.new("RGB", (width, height), PADDING)
+        canvas.paste(image, (0, 0))
+        image = canvas
     chars, _, positions = made.page.truth()
     meta = {**made.meta, "damage": done}
     return SynthSample(image, made.task, made.question, made.answer, made.table, chars, centres, positions, meta)
+
+
+def _padding(dice: Dice, width: int, height: int) -> tuple[int, int]:
+    """Pixels at the right and at the bottom that lie outside of the document, as on canvases of real images."""
+    right = dice.integer(1, min(STEP - 1, width // 3)) if dice.chance(0.25) else 0
+    bottom = dice.integer(1, min(STEP - 1, height // 3)) if dice.chance(0.5) else 0
+    return right, bottom
 
 
 def _check(kind: str) -> None:

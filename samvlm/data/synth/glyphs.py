@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
@@ -14,8 +15,7 @@ PHASES = 2  # sub-pixel positions an unhinted glyph may start at
 _KERN_PROBE = ("AV", "To", "Te", "Ya", "P.", "LT")
 
 
-@dataclass(slots=True)
-class Glyph:
+class Glyph(NamedTuple):
     """Coverage of one glyph, uint8 (height, width), placed relative to the pen on the baseline (pixels, y down)."""
 
     coverage: np.ndarray
@@ -38,7 +38,7 @@ class Glyphs:
     hinted: bool = False
     advance: dict[str, float] = field(default_factory=dict)
     cache: dict[tuple[str, int], Glyph] = field(default_factory=dict)
-    _kerning: dict[str, float] = field(default_factory=dict)
+    kerning: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scale = 1 if self.hinted else OVERSAMPLING
@@ -58,21 +58,24 @@ class Glyphs:
 
     def kern(self, pair: str) -> float:
         """Extra advance between the two characters of `pair` in pixels (0 for faces without a kern table)."""
-        kern = self._kerning.get(pair)
+        kern = self.kerning.get(pair)
         if kern is None:
             length = self.font.getlength
-            kern = self._kerning[pair] = (length(pair) - length(pair[0]) - length(pair[1])) / self.scale
+            kern = self.kerning[pair] = (length(pair) - length(pair[0]) - length(pair[1])) / self.scale
         return kern
 
     def measure(self, text: str, tracking: float = 0.0, kerning: bool = False) -> float:
         """Width of `text` in pixels; `tracking` is added after each character."""
-        advance = self.advance
         try:
-            total = sum([advance[char] for char in text])
+            total = sum(map(self.advance.__getitem__, text))
         except KeyError:
-            total = sum([self.width(char) for char in text])
+            total = sum(map(self.width, text))
         if kerning and self.has_kerning:
-            total += sum([self.kern(text[i : i + 2]) for i in range(len(text) - 1)])
+            pairs = [first + second for first, second in zip(text, text[1:])]
+            try:
+                total += sum(map(self.kerning.__getitem__, pairs))
+            except KeyError:
+                total += sum(map(self.kern, pairs))
         return total + tracking * len(text)
 
     def glyph(self, char: str, phase: int = 0) -> Glyph:
@@ -82,36 +85,32 @@ class Glyphs:
         return self.cache[char, phase]
 
     def _draw(self, char: str) -> None:
-        """Draw `char` on a scratch image with whole-pixel room around the pen, and cut out every phase of it."""
+        """Draw `char` and cut out every phase of it."""
         scale = self.scale
-        room = scale * (int(self.size) + 4)  # left of the pen and above the baseline
-        picture = Image.new("L", (3 * room, 2 * room))
-        ImageDraw.Draw(picture).text((room, room), char, fill=255, font=self.font, anchor="ls")
-        if self.face.embolden:
-            picture = _embolden(picture, max(1, scale // 2))
+        x0, y0, x1, y1 = (int(edge) for edge in self.font.getbbox(char, anchor="ls"))
+        extra = max(1, scale // 2) if self.face.embolden else 0
+        # The picture starts a whole number of pixels of the page left of the pen and above the baseline.
+        pen, base = scale * (2 - x0 // scale), scale * (1 - y0 // scale)
+        picture = Image.new("L", (pen + x1 + extra + 2 * scale, base + y1 + 2 * scale))
+        ImageDraw.Draw(picture).text((pen, base), char, fill=255, font=self.font, anchor="ls")
+        for _ in range(extra):
+            picture = ImageChops.lighter(picture, ImageChops.offset(picture, 1, 0))
         box = picture.getbbox()
         if box is None:
             for phase in range(self.phases):
                 self.cache[char, phase] = Glyph(np.zeros((0, 0), np.uint8), 0, 0, 0, 0, self.width(char) / 2)
             return
-        middle = ((box[0] + box[2]) / 2 - room) / scale
+        middle = ((box[0] + box[2]) / 2 - pen) / scale
+        top, bottom = (box[1] - base) // scale, -((base - box[3]) // scale)
         for phase in range(self.phases):
-            shift = phase * scale // self.phases  # the cut starts this much further left
-            left, top = (box[0] - room + shift) // scale, (box[1] - room) // scale
-            right, bottom = -(-(box[2] - room + shift) // scale), -(-(box[3] - room) // scale)
-            cut = (room - shift + left * scale, room + top * scale, room - shift + right * scale, room + bottom * scale)
-            coverage = np.asarray(picture.reduce(scale, cut))
+            start = pen - phase * scale // self.phases  # the page's pixels begin this much further left
+            left, right = (box[0] - start) // scale, -((start - box[2]) // scale)
+            cut = (start + left * scale, base + top * scale, start + right * scale, base + bottom * scale)
+            coverage = np.asarray(picture.reduce(scale, cut) if scale > 1 else picture.crop(cut))
             self.cache[char, phase] = Glyph(coverage, left, top, *coverage.shape, middle)
 
 
-def _embolden(picture: Image.Image, extra: int) -> Image.Image:
-    """Strokes thickened to the right by `extra` pixels."""
-    for _ in range(extra):
-        picture = ImageChops.lighter(picture, ImageChops.offset(picture, 1, 0))
-    return picture
-
-
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def glyphs(face: Face, size: float, hinted: bool = False) -> Glyphs:
     """The glyph store of (face, size, hinted), kept for the process."""
     return Glyphs(face, size, hinted)

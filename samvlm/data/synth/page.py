@@ -1,6 +1,8 @@
 """A page under construction: coverage of ink, colours, the characters drawn and their centres."""
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +19,14 @@ MARGIN = 64  # spare pixels around the page, so that glyphs and rules need no cl
 SUPER, SUB, ITALIC, PLAIN = "\ue000", "\ue001", "\ue002", "\ue003"
 """Marks inside drawn strings: what follows is raised, lowered, italic; plain again. They are not characters."""
 MARKS = SUPER + SUB + ITALIC + PLAIN
+_ANY_MARK = re.compile(f"[{MARKS}]")
 _NO_MARKS = str.maketrans("", "", MARKS)
 CENTRE_HEIGHT = 0.3  # of an em above the baseline: where a character's centre lies, whatever its own shape
 
 
 def plain(text: str) -> str:
     """`text` without marks: what a reader would type."""
-    return text.translate(_NO_MARKS)
+    return text if text.isascii() else text.translate(_NO_MARKS)
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,27 @@ class Type:
     kerning: bool = False
     tracking: float = 0.0
 
+    @cached_property
+    def full_size(self) -> Glyphs:
+        """The glyphs of unmarked text."""
+        return glyphs(self.family.face(self.bold, self.italic), self.size, self.hinted)
+
     def glyphs(self, italic: bool = False, small: bool = False) -> Glyphs:
+        """The glyphs of marked text: `italic` turns the slope over, `small` is for raised and lowered parts."""
+        if not italic and not small:
+            return self.full_size
         face = self.family.face(self.bold, self.italic != italic if italic else self.italic)
         size = max(5.0, round(self.size * 0.7 * 2) / 2) if small else self.size
         return glyphs(face, size, self.hinted)
 
     def can_draw(self, text: str) -> bool:
-        return self.family.drawable.issuperset(plain(text))
+        """True if every face of the family has all characters of `text` (marks aside)."""
+        return self.family.drawable.issuperset(text if text.isascii() else plain(text))
 
 
 def runs(text: str) -> list[tuple[str, bool, float]]:
     """`text` cut at its marks into (part, italic, shift): shift in em, up positive, 0 for full-size parts."""
-    if not any(mark in text for mark in MARKS):
+    if text.isascii() or not _ANY_MARK.search(text):
         return [(text, False, 0.0)]
     found, part, italic, shift = [], "", False, 0.0
     for char in text:
@@ -66,6 +78,8 @@ def runs(text: str) -> list[tuple[str, bool, float]]:
 
 def text_width(text: str, style: Type) -> float:
     """Width of `text` (with marks) in pixels."""
+    if text.isascii():
+        return style.full_size.measure(text, style.tracking, style.kerning)
     total = 0.0
     for part, italic, shift in runs(text):
         total += style.glyphs(italic, shift != 0).measure(part, style.tracking, style.kerning)
@@ -100,38 +114,42 @@ class Page:
         baseline = int(round(baseline))
         if not (-MARGIN / 2 < baseline < self.height + MARGIN / 2 and x > -MARGIN / 2):
             raise ValueError(f"text at ({x}, {baseline}) leaves the page of {self.width}x{self.height}")
-        ink, chars, centres, positions = self._ink, self.chars, self.centres, self.positions
-        size = style.size
+        end = self.width + MARGIN / 2
+        ink, maximum = self._ink, np.maximum
         for part, italic, shift in runs(text):
             store = style.glyphs(italic, shift != 0)
             cache, advance, phases = store.cache, store.advance, store.phases
             kerning = style.kerning and store.has_kerning
-            line = baseline - int(round(shift * size)) + MARGIN
-            centre = line - MARGIN + 0.5 - CENTRE_HEIGHT * store.size
+            kerns, tracking = store.kerning, style.tracking
+            line = baseline - int(round(shift * style.size)) + MARGIN
             previous = ""
+            middles: list[float] = []
             for char in part:
                 if kerning and previous:
-                    x += store.kern(previous + char)
+                    pair = previous + char
+                    x += kerns[pair] if pair in kerns else store.kern(pair)
                 previous = char
                 if char != " ":
-                    pen, phase = int(x), 0
-                    if phases > 1:
-                        steps = int(x * phases + 0.5)
-                        pen, phase = divmod(steps, phases)
-                    else:
-                        pen = int(x + 0.5)
-                    glyph = cache.get((char, phase)) or store.glyph(char, phase)
-                    left, top = pen + glyph.left + MARGIN, line + glyph.top
-                    area = ink[top : top + glyph.height, left : left + glyph.width]
-                    if area.shape != glyph.coverage.shape:
-                        raise ValueError(f"{text!r} at ({x:.0f}, {baseline}) leaves the page")
-                    np.maximum(area, glyph.coverage, out=area)
-                    chars.append(char)
-                    centres.append((pen + phase / phases + glyph.middle, centre))
-                    positions.append(position)
-                if position >= 0:
-                    position += 1
-                x += (advance[char] if char in advance else store.width(char)) + style.tracking
+                    steps = int(x * phases + 0.5)
+                    phase = steps % phases
+                    coverage, left, top, height, width, middle = cache.get((char, phase)) or store.glyph(char, phase)
+                    pen = steps // phases
+                    middles.append(steps / phases + middle)
+                    if pen > end:
+                        raise ValueError(f"{text!r} leaves the page at {x:.0f} of {self.width} pixels")
+                    left += pen + MARGIN
+                    top += line
+                    area = ink[top : top + height, left : left + width]
+                    maximum(area, coverage, area)
+                x += (advance[char] if char in advance else store.width(char)) + tracking
+            centre = line - MARGIN + 0.5 - CENTRE_HEIGHT * store.size
+            self.centres += [(middle, centre) for middle in middles]
+            self.chars += part.replace(" ", "")
+            if position < 0:
+                self.positions += [-1] * len(middles)
+            else:
+                self.positions += [position + i for i, char in enumerate(part) if char != " "]
+                position += len(part)
         return x
 
     def box(self, x0: float, y0: float, x1: float, y1: float, coverage: int = 255) -> None:

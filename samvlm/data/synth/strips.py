@@ -10,7 +10,7 @@ def fill_line(dice: Dice, style: Type, room: float) -> str:
     """Random tokens with blanks between that together are at most `room` pixels wide."""
     parts, used, misses = [], 0.0, 0
     blank = text_width(" ", style)
-    while misses < 3:
+    while misses < 2:
         text = token(dice)
         if not style.can_draw(text):
             continue

@@ -59,6 +59,7 @@ def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, w
     if spare > 0 and dice.chance(0.75):
         extra = min(spare / len(heights), look.body.size * 0.8)
         heights = [row + extra for row in heights]
+        look.pad_y += extra
     ys = [top]
     for row in heights:
         ys.append(ys[-1] + row)
