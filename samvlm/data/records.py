@@ -1,0 +1,250 @@
+"""The one record format: JSON Lines, a line for each image with what is asked and answered.
+
+    {"id": "7", "image": "tables/0001.png", "task": "table",
+     "messages": [{"role": "user", "content": "<image>\\nParse this table."},
+                  {"role": "assistant", "content": "<fcel>…"}],
+     "target": {"html": "<table>…</table>"}, "source": "pubtabnet", "licence": "CDLA-Permissive-1.0"}
+
+`image` is relative to the file. `messages` may be left out where `task` and `target` say it all; LLaVA's
+`conversations` are read as they are. A `target` holds, by task: table "html" or "otsl"; text "text"; form "fields"
+(name to value) or "text"; question "question" and "answer".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .conversations import IMAGE, read_conversation, text_of
+from .tables import Table
+from .tasks import TASKS, messages
+
+_FIELDS = ("id", "image", "task", "messages", "conversations", "target", "source", "licence")
+
+
+@dataclass
+class Record:
+    """One line of a record file, checked.
+
+    `image` is an absolute path, None for a text alone. `messages` are chat turns whose content is a list of parts,
+    `{"type": "image"}` and `{"type": "text", "text": …}`, as processors take them. `extra` keeps other fields.
+    """
+
+    id: str
+    image: Path | None
+    messages: list[dict[str, Any]]
+    task: str | None = None
+    target: dict[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    licence: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> str | None:
+        """The text of the last turn if it is the assistant's, else None."""
+        last = self.messages[-1]
+        return text_of(last) if last["role"] == "assistant" else None
+
+
+def read_records(path: str | Path) -> Iterator[Record]:
+    """Read a file record by record; blank lines are skipped.
+
+    Raises ValueError at the first bad record, "FILE:LINE: what is wrong; what to do"; `check_records` finds all.
+    Images are not opened.
+    """
+    for where, item in _lines(Path(path)):
+        if isinstance(item, ValueError):
+            raise item
+        yield _located(where, item, Path(path).absolute().parent)
+
+
+def check_records(path: str | Path) -> list[str]:
+    """Return every error of a file, one line each; [] if all is well. Images must exist, ids be unique."""
+    errors = []
+    seen: dict[str, str] = {}
+    count = 0
+    for where, item in _lines(Path(path)):
+        try:
+            if isinstance(item, ValueError):
+                raise item
+            record = _located(where, item, Path(path).absolute().parent)
+        except ValueError as error:
+            errors.append(str(error))
+            continue
+        count += 1
+        if record.image is not None and not record.image.is_file():
+            errors.append(
+                f"{where}: no image at {record.image}; correct the path, which is relative to the file"
+            )
+        if record.id in seen:
+            errors.append(
+                f"{where}: the id {record.id!r} stands at {seen[record.id]} already; make ids unique"
+            )
+        seen.setdefault(record.id, where)
+    if not count and not errors:
+        errors.append(f"{path}: no records; give at least one line of JSON")
+    return errors
+
+
+def write_records(path: str | Path, records: Iterable[Record | dict[str, Any]]) -> int:
+    """Write records (or dicts in the form of a line) as JSON Lines; return how many.
+
+    Image paths become relative to the file where they lie below its folder. Each is checked before it is written;
+    the file is replaced only when all are there. Raises ValueError with the number of the bad one.
+    """
+    path = Path(path)
+    folder = path.absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".partial")
+    count = 0
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            for count, record in enumerate(records, 1):
+                item = record if isinstance(record, dict) else _as_dict(record, folder)
+                _located(f"record {count}", item, folder)
+                file.write(json.dumps(item, ensure_ascii=False) + "\n")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
+
+
+def parse_record(item: Any, folder: Path) -> Record:
+    """Check one record and bring it to one form. Raises ValueError with what is wrong and what to do.
+
+    item: the JSON value of a line; folder: what image paths are relative to.
+    """
+    if not isinstance(item, dict):
+        raise ValueError(f"a record is a JSON object, got {type(item).__name__}; write {{'image': …, …}}")
+    strings = {}
+    for name in ("id", "image", "task", "source", "licence"):
+        value = item.get(name)
+        if name == "id" and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if value is not None and not (isinstance(value, str) and value.strip()):
+            raise ValueError(f"{name!r} is {value!r}; give a text, or leave it out")
+        strings[name] = value
+    if strings["id"] is None:
+        raise ValueError("'id' is missing; give each record a name of its own")
+    if strings["task"] is not None and strings["task"] not in TASKS:
+        raise ValueError(f"unknown task {strings['task']!r}; use one of {', '.join(TASKS)}")
+    target = item.get("target") or {}
+    if not isinstance(target, dict):
+        raise ValueError(f"'target' is {target!r}; give an object such as {{'html': …}}")
+    image = _image(strings["image"], folder)
+    return Record(
+        id=strings["id"],
+        image=image,
+        messages=_chat(item, strings["task"], target, image is not None),
+        task=strings["task"],
+        target=target,
+        source=strings["source"],
+        licence=strings["licence"],
+        extra={name: value for name, value in item.items() if name not in _FIELDS},
+    )
+
+
+def target_text(task: str, target: dict[str, Any]) -> str:
+    """Return the answer that a target stands for: OTSL, lines of text or `key: value` lines. Raises ValueError."""
+    if task == "table":
+        if "otsl" in target:
+            return Table.from_otsl(_string(target, "otsl")).to_otsl()
+        return Table.from_html(_string(target, "html", "html or otsl")).to_otsl()
+    if task == "form" and "fields" in target:
+        fields = target["fields"]
+        if not isinstance(fields, dict) or not fields:
+            raise ValueError(f"the target's 'fields' is {fields!r}; give an object of names and values")
+        return "\n".join(f"{key}: {value}" for key, value in fields.items())
+    return _string(target, "answer" if task == "question" else "text")
+
+
+def _string(target: dict[str, Any], name: str, wanted: str | None = None) -> str:
+    value = target.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f"the target has {name}={value!r}; give it {wanted or name} as a text that is not empty"
+        )
+    return value
+
+
+def _image(name: str | None, folder: Path) -> Path | None:
+    if name is None:
+        return None
+    if "://" in name or name.startswith("data:"):
+        raise ValueError(f"the image {name[:60]!r} is no file; download it and give its path")
+    if "\0" in name:
+        raise ValueError(f"the image path {name!r} holds a null character; correct it")
+    return folder / name
+
+
+def _chat(
+    item: dict[str, Any], task: str | None, target: dict[str, Any], has_image: bool
+) -> list[dict[str, Any]]:
+    given = item.get("messages", item.get("conversations"))
+    if given is not None:
+        return read_conversation(given, has_image)
+    if task is None or not target:
+        raise ValueError("there are no 'messages'; give them, or 'task' and 'target'")
+    if not has_image:
+        raise ValueError(f"the task {task!r} needs an 'image'; give its path")
+    question = _string(target, "question") if task == "question" else None
+    return messages(task, target_text(task, target), question)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield ("FILE:LINE", JSON value or the ValueError it gave); a LLaVA file (one JSON list) gives its items."""
+    if not path.is_file():
+        raise ValueError(f"no record file at {path}; give a .jsonl file")
+    with path.open("rb") as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        file.seek(0)
+        if start == b"[":
+            try:
+                items = json.loads(file.read().decode("utf-8-sig"))
+            except ValueError as error:
+                yield str(path), ValueError(f"{path}: no JSON ({error}); is the file complete?")
+                return
+            yield from ((f"{path}: item {number}", item) for number, item in enumerate(items, 1))
+            return
+        for number, line in enumerate(file, 1):
+            where = f"{path}:{number}"
+            try:
+                text = line.decode("utf-8-sig")
+                if text.strip():
+                    yield where, json.loads(text)
+            except UnicodeDecodeError as error:
+                yield where, ValueError(f"{where}: no UTF-8 ({error.reason}); save the file as UTF-8")
+            except (json.JSONDecodeError, RecursionError) as error:
+                yield where, ValueError(f"{where}: no JSON ({error}); is the line complete?")
+
+
+def _located(where: str, item: Any, folder: Path) -> Record:
+    try:
+        return parse_record(item, folder)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _as_dict(record: Record, folder: Path) -> dict[str, Any]:
+    image = record.image
+    if image is not None and image.is_absolute() and image.is_relative_to(folder):
+        image = image.relative_to(folder)
+    item: dict[str, Any] = {"id": record.id, "image": image and image.as_posix(), "task": record.task}
+    item["messages"] = [
+        {
+            "role": turn["role"],
+            "content": "\n".join(
+                IMAGE if part["type"] == "image" else part["text"] for part in turn["content"]
+            ),
+        }
+        for turn in record.messages
+    ]
+    item |= {
+        "target": record.target or None,
+        "source": record.source,
+        "licence": record.licence,
+    } | record.extra
+    return {name: value for name, value in item.items() if value is not None}
