@@ -16,9 +16,9 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS) 
 .PHONY: demo test test-oldest lint format fonts clean help
 
 demo: $(CORE)
-	$(BIN)/samvlm parse $(SAMPLE) -f md
-	$(BIN)/samvlm parse $(SAMPLE) -f html -o runs/demo
-	@echo "The same table as a page: runs/demo/$(notdir $(SAMPLE:.png=.html))"
+	$(BIN)/samvlm parse $(SAMPLE)
+	@$(BIN)/samvlm parse $(SAMPLE) -f html -o runs/demo --force
+	@echo "The same table as a web page: $(CURDIR)/runs/demo/$(notdir $(SAMPLE:.png=.html))"
 
 test: $(DEV)
 	@$(MAKE) --no-print-directory lint demo

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
+
+from samvlm.cli import read_options
+from samvlm.data.records import read_records
+from training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -118,6 +123,31 @@ def test_what_commands_name_exists(block: Block):
         for word in words:
             if re.match(r"(configs|scripts|training|samvlm)/", word):
                 assert (ROOT / word).exists(), f"{command}: {word} does not exist"
+
+
+OF_SAMVLM = [
+    command
+    for block in BLOCKS
+    if block.language == "bash"
+    for command in commands(block)
+    if command.startswith("samvlm ")
+]
+
+
+@pytest.mark.parametrize("command", OF_SAMVLM)
+def test_commands_recipes_and_overrides_are_valid(command: str):
+    options = read_options(shlex.split(command, comments=True)[1:])
+    if options.command == "train":
+        assert load_recipe(ROOT / options.recipe, options.settings)
+
+
+def test_the_record_shown_is_valid(tmp_path):
+    (block,) = [block for block in BLOCKS if block.language == "json"]
+    (tmp_path / "tables").mkdir()
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "tables" / "0001.png")
+    (tmp_path / "records.jsonl").write_text(block.code.replace("…", "<tr><td>1</td></tr>"))
+    (record,) = read_records(tmp_path / "records.jsonl")
+    assert record.task == "table"
 
 
 @pytest.mark.parametrize(
