@@ -1,6 +1,7 @@
 """Document images to tensors: longest side to a fixed length, then a canvas of whole steps (or SAM's square)."""
 
 import numpy as np
+from PIL import Image, ImageOps
 from transformers import PreTrainedConfig
 from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BatchFeature
@@ -79,6 +80,18 @@ class SamVlmImageProcessor(PilBackend):
         steps = [step for step in (token * max(1, 64 // token), token) if config.image_size % step == 0]
         settings = {"size": {"longest_edge": config.image_size}, "canvas_step": (steps or [token])[0]}
         return cls(**{**settings, **kwargs})
+
+    def convert_to_rgb(self, image: np.ndarray | Image.Image, input_data_format=None) -> np.ndarray:
+        """As transformers' (transparent is white), but upright as the EXIF data says, and 16-bit grey keeps its shades
+        (Pillow clips it to white)."""
+        if isinstance(image, Image.Image):
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                grey = np.asarray(image, dtype=np.float32)
+                highest = grey.max()
+                full = 1 if image.mode == "F" and highest <= 1 else 255 if highest <= 255 else 65535
+                image = Image.fromarray((grey * (255 / full)).round().clip(0, 255).astype(np.uint8))
+        return super().convert_to_rgb(image, input_data_format=input_data_format)
 
     def resized_shape(
         self,
