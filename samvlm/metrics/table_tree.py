@@ -90,9 +90,12 @@ def _unique(contents: Iterable[Content | None]) -> tuple[list[Content], Ints]:
 def _as_strings(contents: list[Content]) -> list[str]:
     """Write each token as one character: inline tags become code points that none of the texts uses."""
     tokens = set().union(*contents)
-    tags = [token for token in tokens if len(token) != 1]
-    if not tags:
-        return ["".join(content) for content in contents]
+    tags = {token for token in tokens if len(token) != 1}
     spare = (chr(code) for code in range(0x10FFFF, 0xE000, -1) if chr(code) not in tokens)
     written = dict(zip(tags, spare, strict=False))
-    return ["".join(written.get(token, token) for token in content) for content in contents]
+    return [
+        "".join(content)
+        if tags.isdisjoint(content)
+        else "".join([written.get(token, token) for token in content])
+        for content in contents
+    ]

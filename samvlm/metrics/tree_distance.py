@@ -24,13 +24,15 @@ def tree_distance(sizes1: Ints, sizes2: Ints, rename: Floats) -> float:
     sizes1 (n1,), sizes2 (n2,): the number of nodes of each node's subtree, itself included, in postorder.
     rename (n1, n2): the cost in [0, 1] of turning one node into the other.
     """
-    n1, n2 = len(sizes1), len(sizes2)
-    if _rows(sizes1) > _rows(sizes2):
+    roots1, roots2 = _keyroots(sizes1), _keyroots(sizes2)
+    if sizes1[roots1].sum() > sizes2[roots2].sum():  # rows cost more than columns
         sizes1, sizes2, rename = sizes2, sizes1, np.ascontiguousarray(rename.T)
+        roots1, roots2 = roots2, roots1
     saving = _leaf_savings(sizes1, sizes2, rename)
-    if n1 > 1 and n2 > 1:
-        _fill(sizes1, sizes2, rename, saving)
-    return float(saving[len(sizes1) - 1, len(sizes2) - 1]) + n1 + n2
+    if roots1 and roots2:
+        _fill(sizes1, roots1, _Segments(sizes2, roots2), rename, saving)
+    n1, n2 = rename.shape
+    return float(saving[n1 - 1, n2 - 1]) + n1 + n2
 
 
 def _keyroots(sizes: Ints) -> list[int]:
@@ -40,21 +42,15 @@ def _keyroots(sizes: Ints) -> list[int]:
     return sorted(node for node in highest.values() if sizes[node] > 1)
 
 
-def _rows(sizes: Ints) -> int:
-    return int(sizes[_keyroots(sizes)].sum())
-
-
 def _leaf_savings(sizes1: Ints, sizes2: Ints, rename: Floats) -> Floats:
     """Savings of each subtree pair of which one is a leaf, (n1, n2 + 1); the last column is infinite padding."""
     n1, n2 = rename.shape
+    base = rename - 2.0
     saving = np.full((n1, n2 + 1), np.inf)
-    saving[:, :n2] = rename
-    saving[:, :n2] -= 2.0
-    inner1, inner2 = np.flatnonzero(sizes1 > 1), np.flatnonzero(sizes2 > 1)
-    base = saving[:, :n2].copy() if len(inner1) and len(inner2) else saving[:, :n2]
-    for node in inner2:
+    saving[:, :n2] = base
+    for node in np.flatnonzero(sizes2 > 1):
         saving[:, node] = base[:, node - sizes2[node] + 1 : node + 1].min(axis=1)
-    for node in inner1:
+    for node in np.flatnonzero(sizes1 > 1):
         best = base[node - sizes1[node] + 1 : node + 1].min(axis=0)
         saving[node, :n2] = np.where(sizes2 > 1, np.inf, best)
     return saving
@@ -67,10 +63,9 @@ class _Segments:
     far below what the one before can save that the running minimum never leaks over the border.
     """
 
-    def __init__(self, sizes: Ints) -> None:
+    def __init__(self, sizes: Ints, keyroots: list[int]) -> None:
         pad = len(sizes)
         levels: dict[int, int] = {}
-        keyroots = _keyroots(sizes)
         for root in keyroots:
             left = root - sizes[root] + 1
             inside = [levels[other] for other in levels if other - sizes[other] + 1 > left and other < root]
@@ -101,12 +96,11 @@ class _Segments:
         self.paths = [path[owner == number] for number in range(len(self.slices))]  # whole trees, by level
 
 
-def _fill(sizes1: Ints, sizes2: Ints, rename: Floats, saving: Floats) -> None:
+def _fill(sizes1: Ints, roots1: list[int], segments: _Segments, rename: Floats, saving: Floats) -> None:
     """Fill `saving` for every pair of subtrees, up to the two whole trees."""
-    segments = _Segments(sizes2)
     node, before, offset = segments.node, segments.before, segments.offset
     match, part = np.empty_like(offset), np.empty_like(offset)
-    for root in _keyroots(sizes1):
+    for root in roots1:
         left = root - sizes1[root] + 1
         inner = range(left, root + 1)
         needed = {int(i - sizes1[i] + 1) for i in inner if sizes1[i] > 1}
@@ -119,8 +113,8 @@ def _fill(sizes1: Ints, sizes2: Ints, rename: Floats, saving: Floats) -> None:
             if first == left:
                 row = _path_row(i, row, segments, rename, saving)
                 continue
-            np.take(row if first == i else kept[first], before, out=match, mode="clip")
-            np.take(saving[i], node, out=part, mode="clip")
+            (row if first == i else kept[first]).take(before, out=match, mode="clip")
+            saving[i].take(node, out=part, mode="clip")
             np.add(match, part, out=match)
             np.minimum(match, row, out=match)
             row = np.minimum.accumulate(match)
