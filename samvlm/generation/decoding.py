@@ -80,6 +80,15 @@ class RepetitionStop(StoppingCriteria):
             self.found = find_repetition(input_ids[0, self.prompt :].tolist())
         return torch.full((input_ids.shape[0],), self.found is not None, device=input_ids.device)
 
+    def without_loop(self, ids: list[int]) -> list[int]:
+        """The generated ids up to where the loop starts, and the unit that it repeats once."""
+        if self.found is None:
+            return ids
+        start, length = self.found.start, self.found.length
+        while start > 0 and ids[start - 1] == ids[start - 1 + length]:  # it may start within a unit
+            start -= 1
+        return ids[: start + length]
+
 
 class CancelStop(StoppingCriteria):
     """Stops once the event is set."""

@@ -238,7 +238,7 @@ class DocumentParser:
         reason = "stop" if ended and not (rules and rules.truncated(output[0])) else "length"
         if repetition.found is not None:
             reason = "repetition"
-            ids = ids[: repetition.found.start + repetition.found.length]  # what repeats is kept once
+            ids = repetition.without_loop(ids)
         return Answer(ids, self.decoder.decode(ids, escape=grammar), reason, certainty)
 
     def encode(self, image: Image.Image) -> Any:

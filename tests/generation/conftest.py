@@ -1,0 +1,14 @@
+"""A parser over the tiny random checkpoint. It never emits single bytes, so that its texts are plain characters."""
+
+import pytest
+
+from samvlm.generation import DocumentParser
+
+
+@pytest.fixture(scope="module")
+def parser(tiny_checkpoint) -> DocumentParser:
+    parser = DocumentParser.from_pretrained(tiny_checkpoint, device="cpu")
+    vocabulary = parser.processor.tokenizer.get_vocab()
+    silent = [index for token, index in vocabulary.items() if token.startswith("<0x")]
+    parser.model.generation_config.suppress_tokens += silent
+    return parser
