@@ -239,7 +239,7 @@ def test_the_neck_trains_in_bfloat16_as_the_convolution_does():
 
 @pytest.mark.parametrize("train", [False, True])
 def test_compile(train, monkeypatch):
-    """Traced whole, forward and backward; test_modeling.py runs the compiler itself."""
+    """Traced whole, forward and backward."""
     from samvlm.model import attention
 
     monkeypatch.setattr(attention, "SMALL_GRID", 30)  # both kinds of path
@@ -252,6 +252,15 @@ def test_compile(train, monkeypatch):
     if train:
         found.square().mean().backward()
         assert all(parameter.grad is not None for parameter in tower.parameters())
+
+
+@pytest.mark.slow
+def test_the_compiler_itself():
+    tower = random_tower(**SMALL | {"num_hidden_layers": 1, "global_attn_indexes": []})
+    pixels = torch.randn(1, 3, 112, 80)
+    with torch.no_grad():
+        expected, found = tower(pixels).last_hidden_state, torch.compile(tower)(pixels).last_hidden_state
+    assert relative_error(found, expected) < 1e-5
 
 
 def test_a_new_tower_is_ready_to_learn():
