@@ -81,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("-o", "--output", metavar="DIR", help="folder to write to")
     parse.add_argument("--force", action="store_true", help="replace existing files in DIR")
+    parse.add_argument(
+        "--raw-cells", action="store_true", help="CSV: no quote before cells that a spreadsheet would run"
+    )
     parse.add_argument("--max-pages", type=_positive, metavar="N", help="read at most N pages of a document")
     parse.add_argument(
         "--task", choices=("table", "text", "form"), default="table", help="what to read (default: table)"

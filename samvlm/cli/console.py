@@ -27,10 +27,7 @@ def load(options: argparse.Namespace) -> DocumentParser:
     """Load the model of the options, quietly. Raises ValueError."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
-        return DocumentParser.from_pretrained(options.model, device=options.device)
-    except RuntimeError as problem:  # torch's complaint about a device
-        raise ValueError(f"--device {options.device}: {str(problem).splitlines()[0]}") from None
+    return DocumentParser.from_pretrained(options.model, device=options.device)
 
 
 @contextlib.contextmanager

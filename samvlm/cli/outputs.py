@@ -21,8 +21,10 @@ class FolderOutput:
     Inputs of one stem get `STEM-2`, `STEM-3` …; files are whole or absent, and existing ones stay unless `force`.
     """
 
-    def __init__(self, folder: Path, format: str, force: bool, inputs: Iterable[str]):
-        self.folder, self.format, self.force = folder, format, force
+    def __init__(
+        self, folder: Path, format: str, inputs: Iterable[str], force: bool = False, raw_cells: bool = False
+    ):
+        self.folder, self.format, self.force, self.raw_cells = folder, format, force, raw_cells
         self.suffix = "txt" if format == "text" else format
         self.stems = unique_stems(inputs)
         self.written: set[str] = set()
@@ -42,6 +44,8 @@ class FolderOutput:
             target = self._target(number, result.page, table)
             if self.format == "html":
                 text = single.to_html(title=display_name(Path(source).name))
+            elif self.format == "csv":
+                text = single.to_csv(self.raw_cells)
             else:
                 text = EXPORTS[self.format](single)
             try:
@@ -73,8 +77,8 @@ class FolderOutput:
 class StreamOutput:
     """Prints to standard output, page by page: text, Markdown, CSV, OTSL, JSON Lines or one HTML document."""
 
-    def __init__(self, format: str, several: bool):
-        self.format, self.several = format, several
+    def __init__(self, format: str, several: bool = False, raw_cells: bool = False):
+        self.format, self.several, self.raw_cells = format, several, raw_cells
         self.started = False
         self.width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
@@ -95,6 +99,8 @@ class StreamOutput:
             text = (f"{heading}\n" if heading else "") + result.to_text(self.width)
         elif self.format == "md":
             text = (f"## {heading}\n\n" if heading else "") + result.to_markdown()
+        elif self.format == "csv":
+            text = result.to_csv(self.raw_cells)
         else:
             text = EXPORTS[self.format](result)
         if self.started and self.format in ("text", "md", "csv"):

@@ -56,9 +56,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _output(options: argparse.Namespace, files: list[str]) -> FolderOutput | StreamOutput:
+    raw = options.raw_cells
     if options.output is None:
-        return StreamOutput(options.format or "text", len(files) > 1)
-    return FolderOutput(Path(options.output), options.format or "html", options.force, files)
+        return StreamOutput(options.format or "text", len(files) > 1, raw)
+    return FolderOutput(Path(options.output), options.format or "html", files, options.force, raw)
 
 
 def expand(patterns: Sequence[str]) -> list[str]:

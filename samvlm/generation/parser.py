@@ -76,11 +76,11 @@ class DocumentParser:
             dtype: of the weights, such as "bfloat16"; None: bfloat16 on a GPU that has it, else float32.
 
         Raises:
-            ValueError: there is no such checkpoint, or it cannot be loaded whole. Code that comes with a
-                checkpoint is never run.
+            ValueError: there is no such checkpoint or device, or it cannot be loaded whole. Code that comes
+                with a checkpoint is never run.
         """
         name = _checkpoint(folder)
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if dtype is None:
             has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
             dtype = torch.bfloat16 if has_bf16 else torch.float32
@@ -271,6 +271,14 @@ class DocumentParser:
                 "shorten the question or start a new chat"
             )
         return wanted if context is None else min(wanted, context - prompt)
+
+
+def _usable_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as problem:  # AssertionError: a build of torch without CUDA
+        reason = str(problem).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from None
 
 
 def _checkpoint(folder: str | Path | None) -> str:

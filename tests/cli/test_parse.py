@@ -14,9 +14,10 @@ from documents import drawing, encode, encrypted_pdf, pdf, text_page
 from lxml import html
 
 from samvlm.cli import main
-from samvlm.cli.outputs import unique_stems, write_whole
+from samvlm.cli.outputs import FolderOutput, StreamOutput, unique_stems, write_whole
 from samvlm.data.images import DocumentError, open_image
 from samvlm.data.tables import Table
+from samvlm.generation import ParseResult
 
 
 @pytest.fixture
@@ -166,6 +167,23 @@ def test_output_that_is_no_folder(parse):
     Path("taken").write_text("")
     code, _, errors = parse(picture("a.png"), "-o", "taken")
     assert code == 2 and len(errors) == 1 and "another -o" in errors[0]
+
+
+def test_formulas_are_quoted_unless_asked(tmp_path, capsys):
+    result = ParseResult(tables=[Table.from_rows([["=1+1", "-2.5"]])])
+    for raw, expected in ((False, "'=1+1,-2.5"), (True, "=1+1,-2.5")):
+        FolderOutput(tmp_path, "csv", ["a.png"], force=True, raw_cells=raw).write(0, "a.png", result)
+        assert (tmp_path / "a.csv").read_text().strip() == expected
+        StreamOutput("csv", raw_cells=raw).write(0, "a.png", result)
+        assert capsys.readouterr().out.strip() == expected
+
+
+def test_further_tables_and_pages_are_numbered(tmp_path):
+    table = Table.from_rows([["a"]])
+    output = FolderOutput(tmp_path, "text", ["a.tif"])
+    output.write(0, "a.tif", ParseResult(tables=[table, table]))
+    output.write(0, "a.tif", ParseResult(tables=[table, table], page=3))
+    assert sorted(os.listdir(tmp_path)) == ["a.p3.t2.txt", "a.p3.txt", "a.t2.txt", "a.txt"]
 
 
 def test_native_noise_is_dropped(tiny_checkpoint, tmp_path, capfd):

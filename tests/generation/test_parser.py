@@ -222,6 +222,13 @@ def test_what_is_no_checkpoint(tiny_checkpoint, tmp_path, monkeypatch):
         DocumentParser.from_pretrained("some/name")
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "frobnicator"])
+def test_devices_that_are_not_there(device, tiny_checkpoint):
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used here") as caught:
+        DocumentParser.from_pretrained(tiny_checkpoint, device=device)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_shipped_checkpoint_is_the_default(tiny_checkpoint, monkeypatch):
     monkeypatch.setattr(module, "SHIPPED", tiny_checkpoint)
     assert DocumentParser.from_pretrained().model.dtype == torch.float32
