@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    PreTrainedConfig,
+)
 from transformers.models.llava.modeling_llava import (
     LlavaForConditionalGeneration,
     LlavaModel,
@@ -38,7 +43,7 @@ class SamVlmPreTrainedModel(LlavaPreTrainedModel):
         super()._init_weights(module)
 
 
-def build_tower(config: PreTrainedModel) -> nn.Module:
+def build_tower(config: PreTrainedConfig) -> nn.Module:
     """The tower of a `vision_config`. Ours is built directly: as remote code, its configuration class has a
     twin in another module, which the Auto mapping does not know."""
     if config.model_type == SamVisionTowerConfig.model_type:
@@ -164,5 +169,6 @@ class SamVlmForConditionalGeneration(SamVlmPreTrainedModel, LlavaForConditionalG
 
 AutoModel.register(SamVlmConfig, SamVlmModel, exist_ok=True)
 AutoModelForImageTextToText.register(SamVlmConfig, SamVlmForConditionalGeneration, exist_ok=True)
+AutoModelForMultimodalLM.register(SamVlmConfig, SamVlmForConditionalGeneration, exist_ok=True)
 
 __all__ = ["SamVlmForConditionalGeneration", "SamVlmModel", "SamVlmPreTrainedModel"]
