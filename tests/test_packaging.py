@@ -132,7 +132,7 @@ def test_wheel_metadata(wheel):
 def test_every_module_imports_with_the_core_dependencies_alone(core_environment, tmp_path):
     code = """
 import importlib, pkgutil, samvlm
-names = [m.name for m in pkgutil.walk_packages(samvlm.__path__, "samvlm.") if "_recipes" not in m.name]
+names = [m.name for m in pkgutil.walk_packages(samvlm.__path__, "samvlm.") if not m.name.endswith("__main__") and "_recipes" not in m.name]
 for name in names:
     importlib.import_module(name)
 for extra in ("accelerate", "peft", "datasets", "deepspeed", "tensorboard", "matplotlib", "pytest"):
