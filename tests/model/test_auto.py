@@ -52,7 +52,7 @@ same weights: True
 
 
 def test_all_auto_classes(tiny_checkpoint, tmp_path):
-    from conftest import TINY_TOWER
+    from tiny import TINY_TOWER
 
     random_tower(**TINY_TOWER).save_pretrained(tmp_path)
     run = subprocess.run(

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import CHARACTERS, TINY_TOWER
 from PIL import Image
 from sam_reference import randomise
+from tiny import CHARACTERS, TINY_TOWER
 from transformers import pipeline
 
 from samvlm.model.assembly import assemble

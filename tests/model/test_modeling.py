@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from conftest import CHARACTERS, TINY_TOWER
 from PIL import Image
 from sam_reference import randomise, relative_error
+from tiny import CHARACTERS, TINY_TOWER
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from samvlm import SamVlmConfig, SamVlmForConditionalGeneration
