@@ -29,8 +29,10 @@ def _open_document(pdfium, request: dict, data: bytes | None):
     try:
         document = pdfium.PdfDocument(request["path"] if data is None else data, password=request["password"])
     except pdfium.PdfiumError as problem:
-        code = getattr(problem, "err_code", None)
+        code = getattr(problem, "err_code", None)  # pypdfium2 4 has it in the text only
         error = {PASSWORD_ERROR: "password", SECURITY_ERROR: "security"}.get(code, "damaged")
+        if code is None and "password" in str(problem).lower():
+            error = "password"
         return None, {"error": error}
     with contextlib.suppress(pdfium.PdfiumError):
         document.init_forms()  # so that what people typed into form fields is drawn

@@ -132,7 +132,7 @@ def test_bad_inputs_cost_a_line_each_and_the_others_are_parsed(parse, tmp_path):
 
 
 def test_a_broken_page_costs_exit_code_1(parse):
-    Path("doc.pdf").write_bytes(pdf("", "", "").replace(b"4 0 R 6 0 R 8 0 R", b"4 0 R 3 0 R 8 0 R"))
+    Path("doc.pdf").write_bytes(pdf("", "", "").replace(b"4 0 R 6 0 R 8 0 R", b"4 0 R 99 0 R 8 0 R"))
     code, out, errors = parse("doc.pdf", "-f", "json")
     assert code == 1 and [json.loads(line)["page"] for line in out.splitlines()] == [1, 3]
     assert len(errors) == 1 and "page 2 of 3" in errors[0]

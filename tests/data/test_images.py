@@ -1,6 +1,7 @@
 """samvlm/data/images.py and pixels.py: every format and mode becomes what a person would see."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -183,13 +184,13 @@ def test_tiff_pages():
 
 
 def test_tiff_thumbnails_are_no_pages():
-    thumbnail = Image.new("RGB", (24, 16))
-    thumbnail.encoderinfo = {"tiffinfo": {254: 1}}
-    data = encode(WHITE, "TIFF", save_all=True, append_images=[thumbnail])
-    tagged = Image.open(io.BytesIO(data))
-    tagged.seek(1)
-    assert tagged.tag_v2[254] == 1
-    assert [page.image.size for page in open_pages(data)] == [(96, 64)]
+    small = Image.new("RGB", (24, 16))
+    data = bytearray(encode(WHITE, "TIFF", save_all=True, append_images=[small], tiffinfo={254: 0}))
+    assert len(list(open_pages(bytes(data)))) == 2
+    entry = struct.pack("<HHI", 254, 4, 1)  # NewSubfileType, a long
+    second = data.index(entry, data.index(entry) + 1)
+    data[second + 8] = 1  # a reduced copy of another page
+    assert [page.image.size for page in open_pages(bytes(data))] == [(96, 64)]
 
 
 def test_pdf_pages(tmp_path):
