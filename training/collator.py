@@ -1,5 +1,8 @@
 """Samples to a batch: processor, labels on what the assistant says, and where each character stands."""
 
+import dataclasses
+import hashlib
+
 import numpy as np
 import torch
 from PIL import Image
@@ -17,6 +20,7 @@ class Collator:
         dense: the head whose targets are wanted, or None.
         guide: whether targets of the guide loss are wanted.
         input_noise: share of the answer's characters that the model sees replaced at random.
+        text: whether the language model runs; else the images alone are wanted.
     """
 
     def __init__(
@@ -35,34 +39,46 @@ class Collator:
         self.letters = torch.tensor(sorted(single) or [tokenizer.eos_token_id])
 
     def __call__(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
-        """Returns input_ids, attention_mask, labels (B, T), pixel_values (B, 3, height, width), image_sizes (B, 2),
-        and, if wanted, dense_targets (B, height / 8, width / 4) and guide_targets (B, T)."""
-        images = [self.scale(sample) for sample in samples]
+        """Returns input_ids, attention_mask, labels (B, T); if the samples have images, pixel_values (B, 3, height,
+        width) and image_sizes (B, 2); and, if wanted, dense_targets (B, height / 8, width / 4) and guide_targets (B, T)."""
+        samples = [self.at_scale(sample) for sample in samples]
         if self.text:
-            batch = dict(self.encode(samples, images))
+            batch = dict(self.encode(samples))
         else:
+            images = [sample.image for sample in samples]
             batch = dict(self.processor.image_processor(images, do_resize=False, return_tensors="pt"))
-        if self.dense is not None:
-            height, width = batch["pixel_values"].shape[-2:]
-            batch["dense_targets"] = torch.stack(
-                [self.dense.targets(s.chars, s.centres, width, height) for s in samples]
-            )
+        if self.dense is not None and "pixel_values" in batch:
+            batch["dense_targets"] = self.dense_targets(samples, *batch["pixel_values"].shape[-2:])
         if self.guide:
             batch["guide_targets"] = self.guide_targets(samples, batch)
         if self.text and self.input_noise:
             self.add_noise(samples, batch)
         return batch
 
-    def scale(self, sample: Sample) -> Image.Image:
-        """The image at the model's scale: what is drawn has it already."""
-        if sample.drawn:
-            return sample.image
-        height, width = self.processor.image_processor.resized_shape(sample.image.height, sample.image.width)
-        return sample.image.resize((width, height), Image.Resampling.BILINEAR)
+    def at_scale(self, sample: Sample) -> Sample:
+        """The sample with its image as the model will see it in use; what is drawn at scale stays as it is."""
+        if sample.drawn or sample.image is None:
+            return sample
+        processor = self.processor.image_processor
+        pixels = np.asarray(sample.image.convert("RGB")).transpose(2, 0, 1)  # (3, height, width)
+        resized = np.asarray(processor.resize(pixels, processor.size, processor.resample))
+        image = Image.fromarray(resized.transpose(1, 2, 0))
+        ratio = np.array([image.width / sample.image.width, image.height / sample.image.height], np.float32)
+        return dataclasses.replace(sample, image=image, centres=sample.centres * ratio)
 
-    def encode(self, samples: list[Sample], images: list[Image.Image]) -> dict[str, torch.Tensor]:
+    def dense_targets(self, samples: list[Sample], height: int, width: int) -> torch.Tensor:
+        """Classes of all slots; -100 where nobody knows what an image shows."""
+        targets = [
+            self.dense.targets(s.chars, s.centres, width, height)
+            if s.chars or s.drawn
+            else torch.full(self.dense.slots(width, height), -100)
+            for s in samples
+        ]
+        return torch.stack(targets)
+
+    def encode(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
         """The chats as tokens; labels are -100 but where the assistant speaks."""
-        chats = [with_image(s.messages, image) for s, image in zip(samples, images, strict=True)]
+        chats = [with_image(s.messages, s.image) for s in samples]
         batch = self.processor.apply_chat_template(
             chats,
             tokenize=True,
@@ -110,8 +126,8 @@ class Collator:
     def add_noise(self, samples: list[Sample], batch: dict[str, torch.Tensor]) -> None:
         """Replace some of the answer's characters in the input, by a generator of each sample's own."""
         for row, sample in enumerate(samples):
-            seed = int.from_bytes(sample.id.encode()[-8:], "little") % 2**62
-            generator = torch.Generator().manual_seed(seed)
+            digest = hashlib.blake2b(sample.id.encode(), digest_size=7).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
             ids = batch["input_ids"][row]
             letter = torch.isin(batch["labels"][row], self.letters)
             chosen = letter & (torch.rand(len(ids), generator=generator) < self.input_noise)
@@ -119,8 +135,8 @@ class Collator:
             ids[chosen] = self.letters[drawn]
 
 
-def with_image(messages: list[dict], image: Image.Image) -> list[dict]:
-    """The chat with the picture put in its first image part."""
+def with_image(messages: list[dict], image: Image.Image | None) -> list[dict]:
+    """The chat with the picture put in its image part."""
     chat, placed = [], False
     for message in messages:
         parts = message["content"]
@@ -128,8 +144,8 @@ def with_image(messages: list[dict], image: Image.Image) -> list[dict]:
         filled = []
         for part in parts:
             if part["type"] == "image":
-                if placed:
-                    raise ValueError("a sample has more than one image: give one a sample.")
+                if placed or image is None:
+                    raise ValueError("a chat asks for more images than its sample has: one, or none.")
                 part, placed = {"type": "image", "image": image}, True
             filled.append(part)
         chat.append({"role": message["role"], "content": filled})

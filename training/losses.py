@@ -6,6 +6,7 @@ guide  One attention head of some early decoder layers attends to the visual tok
        it teaches the decoder to scan. At use both are gone: the model is a plain VLM.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,7 +31,12 @@ class DenseHead(nn.Module):
         self.class_of = {character: i + 1 for i, character in enumerate(characters)}
         self.project = nn.Linear(channels, self.columns * self.rows * self.classes)
 
-    def targets(self, chars: str, centres, width: int, height: int) -> torch.Tensor:
+    @staticmethod
+    def slots(width: int, height: int) -> tuple[int, int]:
+        """Rows and columns of slots of an image of width x height pixels."""
+        return height // SLOT_HEIGHT, width // SLOT_WIDTH
+
+    def targets(self, chars: str, centres: np.ndarray, width: int, height: int) -> torch.Tensor:
         """Classes of all slots of an image.
 
         Args:
@@ -39,7 +45,7 @@ class DenseHead(nn.Module):
         Returns:
             (height / 8, width / 4) int64; characters outside the image or the alphabet are left out.
         """
-        target = torch.zeros(height // SLOT_HEIGHT, width // SLOT_WIDTH, dtype=torch.long)
+        target = torch.zeros(self.slots(width, height), dtype=torch.long)
         for character, (x, y) in zip(chars, centres.tolist(), strict=True):
             row, column = int(y // SLOT_HEIGHT), int(x // SLOT_WIDTH)
             if 0 <= row < target.shape[0] and 0 <= column < target.shape[1]:
@@ -50,7 +56,7 @@ class DenseHead(nn.Module):
         """Cross-entropy summed over the slots and divided by the number of characters, and their accuracy.
 
         Args:
-            features: (B, C, H, W). targets: (B, H * rows, W * columns).
+            features: (B, C, H, W). targets: (B, H * rows, W * columns), -100 where nothing is known.
         """
         batch, _, height, width = features.shape
         logits = self.project(features.permute(0, 2, 3, 1))
@@ -67,8 +73,8 @@ class DenseHead(nn.Module):
 class Guide:
     """Watches self-attention layers of a decoder and scores where their head 0 looks.
 
-    The layers must have `q_proj`, `k_proj` (and perhaps `q_norm`, `k_norm`) and take rotary `position_embeddings`,
-    as Llama, Qwen2, Qwen3 and most others of transformers do.
+    The layers' `self_attn` must have `q_proj`, `k_proj` (and perhaps `q_norm`, `k_norm` of a head's width) and take
+    rotary `position_embeddings`, as those of Llama, Qwen2, Qwen3 and most others of transformers do.
 
     Args:
         layers: the decoder's layers. which: the indices of those to guide.
@@ -77,7 +83,14 @@ class Guide:
     def __init__(self, layers: nn.ModuleList, which: list[int]):
         wrong = [i for i in which if not 0 <= i < len(layers)]
         if wrong:
-            raise ValueError(f"guide_layers={wrong}: the language model has {len(layers)} layers.")
+            raise ValueError(
+                f"stage.guide_layers={wrong}: the language model has {len(layers)} layers, from 0."
+            )
+        if not all(hasattr(getattr(layers[i], "self_attn", None), "q_proj") for i in which):
+            raise ValueError(
+                f"stage.guide_weight needs attention with q_proj and k_proj; a {type(layers[which[0]]).__name__} has "
+                "none: set it to 0."
+            )
         self.seen: list[tuple[nn.Module, torch.Tensor, tuple]] = []
         self.handles = [
             layers[i].self_attn.register_forward_pre_hook(self._watch, with_kwargs=True) for i in which
@@ -92,11 +105,14 @@ class Guide:
         for handle in self.handles:
             handle.remove()
 
-    def loss(self, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(
+        self, targets: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean cross-entropy of the watched heads since the last call, and the share of right looks.
 
         Args:
             targets: (B, T) int64: for each place of the sequence the place that its head should look at, -100: any.
+            attention_mask: (B, T), 0 for padding, which no head sees.
         """
         losses, hits = [], []
         rows, places = (targets >= 0).nonzero(as_tuple=True)
@@ -105,10 +121,12 @@ class Guide:
             query = self._project(attention, "q", hidden_states)  # (B, 1, T, head_dim)
             key = self._project(attention, "k", hidden_states)
             query, key = apply_rotary_pos_emb(query, key, cos, sin)
-            scores = (query @ key.transpose(-2, -1)).squeeze(1) * attention.head_dim**-0.5  # (B, T, T)
+            scores = (query @ key.transpose(-2, -1)).squeeze(1) * attention.scaling  # (B, T, T)
             scores = scores[rows, places].float()
-            future = torch.arange(scores.shape[1], device=scores.device) > places[:, None]
-            scores = scores.masked_fill(future, float("-inf"))
+            hidden = torch.arange(scores.shape[1], device=scores.device) > places[:, None]  # the future
+            if attention_mask is not None:
+                hidden = hidden | (attention_mask[rows] == 0)
+            scores = scores.masked_fill(hidden, float("-inf"))
             losses.append(F.cross_entropy(scores, wanted) if len(wanted) else scores.sum() * 0.0)
             hits.append((scores.argmax(-1) == wanted).float().mean() if len(wanted) else scores.new_zeros(()))
         self.seen.clear()

@@ -44,11 +44,12 @@ class DataRecipe:
     """What is read."""
 
     sources: list[dict[str, Any]] = field(default_factory=list)
-    """Each `{synth: KIND, weight: 1, size: [width, height], options: {}}` or `{records: FILE.jsonl, weight: 1}`."""
+    """Each `{synth: KIND, weight: 1, size: [width, height], options: {}, resize: false}` (drawn without end) or
+    `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON)."""
     seed: int = 1
     """Of drawing, mixing and shuffling; held-out sets take others."""
     max_pixels: int = 1_000_000
-    """Pixels of one micro-batch, after resizing; images in it have one size."""
+    """Pixels of one micro-batch, after resizing to the model's scale; images in it have one size."""
     max_images: int = 32
     """Images of one micro-batch at the most."""
     input_noise: float = 0.0
@@ -59,6 +60,12 @@ class DataRecipe:
     def __post_init__(self):
         if not self.sources:
             raise ValueError("data.sources is empty: name at least one, for example {synth: table}.")
+        for source in self.sources:
+            if not isinstance(source, dict) or ("synth" in source) == ("records" in source):
+                raise ValueError(f"data.sources: {source!r} needs either synth: KIND or records: FILE.")
+        for key in ("max_pixels", "max_images"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"data.{key}={getattr(self, key)}: at least 1.")
         if not 0 <= self.input_noise < 1:
             raise ValueError(f"data.input_noise={self.input_noise}: a share from 0 up to 1.")
 
@@ -72,7 +79,8 @@ class StageRecipe:
     train: list[str] | None = None
     """The parts that train, instead of the stage's own: vision_tower, connector, language_model."""
     lora: dict[str, Any] | None = None
-    """For instruct: settings of peft's LoraConfig (r, lora_alpha, …) for the language model's linear layers."""
+    """For instruct: settings of peft's LoraConfig (r, lora_alpha, …) for the language model's linear layers, and
+    `new_tokens: true` to train the embeddings of the added tokens too. The stage's other parts train whole."""
     lm_weight: float = 1.0
     """Of the next-token loss; 0: the language model does not run at all."""
     dense_weight: float = 0.0
@@ -87,8 +95,14 @@ class StageRecipe:
         wrong = [part for part in parts if part not in PARTS]
         if wrong:
             raise ValueError(f"stage.train={wrong}: the parts are {', '.join(PARTS)}.")
+        if not parts:
+            raise ValueError(f"stage.train is empty: name at least one of {', '.join(PARTS)}.")
         if self.lora is not None and self.name != "instruct":
             raise ValueError(f"stage.lora goes with stage.name=instruct, not {self.name}.")
+        if self.lora is not None and "language_model" not in parts:
+            raise ValueError(
+                f"stage.lora adapts the language model, which stage.train={list(parts)} leaves out."
+            )
         if self.lora is not None and (self.dense_weight or self.guide_weight):
             raise ValueError(
                 "stage.lora goes without stage.dense_weight and stage.guide_weight: set both to 0."
@@ -143,8 +157,17 @@ class TrainerRecipe:
     """auto: go on from the last checkpoint in the output folder, if there is one; or a checkpoint's path."""
 
     def __post_init__(self):
-        if self.max_steps < 1:
-            raise ValueError(f"trainer.max_steps={self.max_steps}: at least 1.")
+        for key in ("max_steps", "gradient_accumulation_steps", "save_steps", "logging_steps"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"trainer.{key}={getattr(self, key)}: at least 1.")
+        for key, rate in {"learning_rate": self.learning_rate, **self.rates}.items():
+            if not 0 <= rate < float("inf"):
+                raise ValueError(f"trainer: the learning rate {key}={rate} is none: give a number from 0 up.")
+        if self.schedule == "constant" and self.warmup_steps:
+            raise ValueError(
+                f"trainer.schedule=constant leaves out trainer.warmup_steps={self.warmup_steps}: "
+                "write constant_with_warmup, or 0 steps."
+            )
         wrong = [part for part in self.rates if part not in (*PARTS, "training_heads")]
         if wrong:
             raise ValueError(f"trainer.rates={wrong}: the parts are {', '.join(PARTS)}, training_heads.")
@@ -158,6 +181,24 @@ class Recipe:
     data: DataRecipe
     stage: StageRecipe
     trainer: TrainerRecipe
+
+    def __post_init__(self):
+        if self.stage.lora is not None and self.model.assemble is not None:
+            raise ValueError(
+                "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
+            )
+        drawn = ["synth" in source for source in self.data.sources]
+        for key in ("dense_weight", "guide_weight"):
+            if getattr(self.stage, key) and not any(drawn):
+                raise ValueError(
+                    f"stage.{key} needs the places of characters, which only drawn samples know: add {{synth: KIND}} "
+                    "to data.sources, or set it to 0."
+                )
+        if not (self.stage.lm_weight or self.stage.guide_weight or all(drawn)):
+            raise ValueError(
+                "stage.lm_weight=0 and stage.guide_weight=0 learn nothing from the records in data.sources: leave "
+                "them out, or set stage.lm_weight."
+            )
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Recipe]:
@@ -219,10 +260,15 @@ def _apply(document: dict, override: str) -> None:
     *sections, last = key.split(".")
     place = document
     for section in sections:
-        place = place.setdefault(section, {})
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
         if not isinstance(place, dict):
             raise ValueError(f"{override!r}: {section} is not a section.")
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"{override!r}: the value is not valid YAML; quote it.") from None
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -238,7 +284,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
     built = {}
     for name in fields:
         if dataclasses.is_dataclass(hints[name]):
-            built[name] = _build(hints[name], values.get(name, {}), f"{where}: {name}")
+            built[name] = _build(hints[name], values.get(name) or {}, f"{where}: {name}")
         elif name in values:
             built[name] = _convert(hints[name], values[name], f"{where}: {name}")
     try:
@@ -264,10 +310,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if plain is int and not isinstance(value, bool) and float(value) == int(float(value)):
             return int(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{where}={value!r}: a number is needed.") from None
     if plain is dict and isinstance(value, dict) and choices and choices[1] is float:
         return {key: _convert(float, item, f"{where}.{key}") for key, item in value.items()}
-    if not isinstance(value, plain):
+    if plain is list and isinstance(value, list) and choices and choices[0] in (int, str):
+        return [_convert(choices[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
         raise ValueError(f"{where}={value!r}: expected {plain.__name__}.")
     return value

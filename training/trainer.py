@@ -2,25 +2,35 @@
 
 import json
 import logging
+import math
+import signal
 from collections import defaultdict
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState, TrainingArguments
 
 from samvlm.data.datasets import MixtureDataset, SizeBatchSampler
-from samvlm.model.modeling_samvlm import group_by_size
 from training.collator import Collator
-from training.losses import DenseHead, Guide
+from training.losses import DenseHead
+from training.objective import Objective
 from training.optimizers import MasterWeights, parameter_groups
+from training.progress import Progress
 from training.recipe import Recipe
 from training.stages import part_of
 
 HEADS_FILE = "training_heads.safetensors"
 logger = logging.getLogger("samvlm.training")
+
+
+class TrainingStopped(RuntimeError):
+    """A run that cannot go on. The message is for the user: what, where, remedy."""
 
 
 class SamVlmTrainer(Trainer):
@@ -39,43 +49,49 @@ class SamVlmTrainer(Trainer):
         self, recipe: Recipe, model: nn.Module, processor, dataset: MixtureDataset, args: TrainingArguments
     ):
         self.recipe, self.mixture, self.processor = recipe, dataset, processor
-        self.dense: DenseHead | None = getattr(model, "training_heads", None)
         stage = recipe.stage
+        objective = Objective(model, stage)
         collator = Collator(
             processor,
-            dense=self.dense,
+            dense=objective.dense,
             guide=bool(stage.guide_weight),
             input_noise=recipe.data.input_noise,
             text=bool(stage.lm_weight or stage.guide_weight),
         )
         super().__init__(
-            model=model, args=args, data_collator=collator, train_dataset=dataset, processing_class=processor
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=dataset,
+            processing_class=processor,
+            callbacks=[Progress()],
         )
+        self.remove_callback(ProgressCallback)
+        self.remove_callback(PrinterCallback)
+        self.objective = objective
         self.model_accepts_loss_kwargs = False
         self.figures: dict[str, list[torch.Tensor]] = defaultdict(list)
-        core = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.core = core
-        self.maps: list[torch.Tensor] = []
-        if self.dense is not None:
-            core.model.vision_tower.register_forward_hook(
-                lambda module, inputs, output: self.maps.append(output.last_hidden_state)
-            )
-        self.guide = None
-        if stage.guide_weight:
-            self.guide = Guide(core.model.language_model.layers, stage.guide_layers)
+        self.last_loss: torch.Tensor | None = None
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of images of one size, in an order that the seed alone decides."""
+        """Batches of images of one size, in an order that the seed alone decides; each process takes its share."""
         data = self.recipe.data
-        sampler = SizeBatchSampler(self.mixture, data.max_pixels, data.max_images, seed=data.seed)
-        loader = DataLoader(
+        sampler = SizeBatchSampler(
+            self.mixture,
+            data.max_pixels,
+            data.max_images,
+            seed=data.seed,
+            rank=self.args.process_index,
+            world=self.args.world_size,
+        )
+        return DataLoader(
             self.mixture,
             batch_sampler=sampler,
             collate_fn=self.data_collator,
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
+            worker_init_fn=ignore_interrupts,
         )
-        return self.accelerator.prepare(loader) if self.args.world_size > 1 else loader
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW or Muon with fp32 weights, a learning rate a part."""
@@ -90,66 +106,77 @@ class SamVlmTrainer(Trainer):
             self.optimizer = MasterWeights(groups)
         return self.optimizer
 
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader=None) -> nn.Module:
+        """With several processes, DDP goes around the objective: the losses too are part of its forward."""
+        if training and self.accelerator.distributed_type in ("MULTI_CPU", "MULTI_GPU"):
+            device = self.args.device
+            return DistributedDataParallel(
+                self.objective,
+                device_ids=[device.index] if device.type == "cuda" else None,
+                find_unused_parameters=True,  # a batch without images, a stage without the language model
+            )
+        return super()._wrap_model(model, training, dataloader)
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The weighted sum of the stage's losses."""
-        stage = self.recipe.stage
-        dense_targets = inputs.pop("dense_targets", None)
-        guide_targets = inputs.pop("guide_targets", None)
-        loss, outputs = 0.0, None
-        if stage.lm_weight or stage.guide_weight:
-            outputs = model(**inputs, use_cache=False)
-            loss = stage.lm_weight * outputs.loss
-            self.record("lm_loss", outputs.loss)
-            self.record("token_accuracy", token_accuracy(outputs.logits, inputs["labels"]))
-        else:
-            pixels = inputs["pixel_values"].to(self.core.dtype)
-            for (height, width), members in group_by_size(pixels, inputs["image_sizes"]).items():
-                self.core.model.vision_tower(pixels[members, :, :height, :width])
-        if self.dense is not None:
-            dense, right = self.dense_loss(inputs, dense_targets)
-            loss = loss + stage.dense_weight * dense
-            self.record("dense_loss", dense)
-            self.record("dense_accuracy", right)
-        if self.guide is not None:
-            guide, hits = self.guide.loss(guide_targets)
-            loss = loss + stage.guide_weight * guide
-            self.record("guide_loss", guide)
-            for layer, hit in zip(stage.guide_layers, hits, strict=True):
-                self.record(f"guide_accuracy_{layer}", hit)
-        return (loss, outputs) if return_outputs else loss
+        objective = model if isinstance(model, DistributedDataParallel) else self.objective
+        loss, figures = objective(**inputs)
+        for name, value in figures.items():
+            self.figures[name].append(value.float())
+        self.last_loss = loss.detach()
+        return (loss, figures) if return_outputs else loss
 
-    def dense_loss(self, inputs: dict, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The dense loss of the maps that the tower has just made, one for each image size of the batch."""
-        groups = group_by_size(inputs["pixel_values"], inputs["image_sizes"])
-        results = []
-        for ((height, width), members), features in zip(groups.items(), self.maps, strict=True):
-            part = targets[members, : height // 8, : width // 4]
-            results.append(self.dense(features, part))
-        self.maps.clear()
-        losses, rights = zip(*results, strict=True)
-        return torch.stack(losses).mean(), torch.stack(rights).mean()
-
-    def record(self, name: str, value: torch.Tensor) -> None:
-        """Keep a figure for the next log line."""
-        self.figures[name].append(value.detach().float())
+    def _get_grad_norm(self, model, grad_norm=None):
+        """The gradient's norm. A run whose loss or gradient is not finite ends here, before the step is taken."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        for name, value in (("loss", self.last_loss), ("gradient's norm", norm)):
+            if value is not None and not math.isfinite(float(value)):
+                raise TrainingStopped(
+                    f"the {name} is {float(value)} at step {self.state.global_step + 1}: the step was not taken and "
+                    "nothing of it is saved; lower trainer.learning_rate or raise trainer.warmup_steps, and go on "
+                    "from the last checkpoint with trainer.resume=auto."
+                )
+        return norm
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        """Add the means of what was recorded since the last line."""
+        """Add the means, over all processes, of what was recorded since the last line."""
         if "loss" in logs:
-            for name, values in self.figures.items():
-                logs[name] = round(torch.stack(values).mean().item(), 4)
+            sums = {name: (torch.stack(v).sum().item(), len(v)) for name, v in self.figures.items()}
             self.figures.clear()
+            parts = [sums]
+            if self.args.world_size > 1:
+                parts = [None] * self.args.world_size
+                dist.all_gather_object(parts, sums)
+            for name in dict.fromkeys(name for part in parts for name in part):
+                total, count = map(sum, zip(*(part[name] for part in parts if name in part), strict=True))
+                logs[name] = round(total / count, 4)
         super().log(logs, *args, **kwargs)
+
+    def restore(self, checkpoint: str) -> None:
+        """Take weights and history from a checkpoint, without a step."""
+        self._load_from_checkpoint(checkpoint)
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+
+    def _issue_warnings_after_load(self, load_result) -> None:
+        """A checkpoint without some of the weights is of another model or stage; the tied head is no weight."""
+        tied = {"lm_head.weight"} if self.model.config.tie_word_embeddings else set()
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        if missing:
+            raise ValueError(
+                f"the checkpoint lacks {len(missing)} weights of this stage, the first is {missing[0]}: it is of "
+                "another model or recipe; name another output_dir, or the checkpoint in trainer.resume."
+            )
 
     def save_result(self, folder: Path) -> None:
         """The stage's result: the model (or adapter) and processor; the training heads in a file of their own."""
         folder.mkdir(parents=True, exist_ok=True)
-        heads = self.core.__dict__["_modules"].pop("training_heads", None)
+        core = self.objective.core
+        heads = core.__dict__["_modules"].pop("training_heads", None)
         try:
             self.model.save_pretrained(folder)
         finally:
             if heads is not None:
-                self.core.training_heads = heads
+                core.training_heads = heads
         if heads is not None:
             save_file({k: v.contiguous() for k, v in heads.state_dict().items()}, folder / HEADS_FILE)
         self.processor.save_pretrained(folder)
@@ -157,18 +184,29 @@ class SamVlmTrainer(Trainer):
         (folder / "log.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
 
 
+def ignore_interrupts(worker: int) -> None:
+    """Ctrl-C is the main process' affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def attach_heads(model: nn.Module, characters: str, folder: str | None) -> None:
-    """Give the model a dense head, with the weights that the stage before it left in `folder`, if any."""
+    """Give the model a dense head, with the weights that are in `folder`: the result of a stage, or a checkpoint."""
     config = model.config.vision_config
     head = DenseHead(config.output_channels, config.patch_size, characters)
-    saved = Path(folder) / HEADS_FILE if folder else None
-    if saved is not None and saved.is_file():
-        head.load_state_dict(load_file(saved))
-        logger.info("dense head from %s", saved)
+    saved = load_heads(Path(folder)) if folder else {}
+    if saved:
+        head.load_state_dict(saved)
+        logger.info("dense head from %s", folder)
     model.training_heads = head.to(model.dtype)
 
 
-def token_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Share of labelled tokens that the model would choose, given all before them."""
-    known = labels[:, 1:] != -100
-    return (logits[:, :-1].argmax(-1)[known] == labels[:, 1:][known]).float().mean()
+def load_heads(folder: Path) -> dict[str, torch.Tensor]:
+    """The dense head's weights in a folder: from their own file, or from a checkpoint's; {} if there are none."""
+    if (folder / HEADS_FILE).is_file():
+        return load_file(folder / HEADS_FILE)
+    if not (folder / "model.safetensors").is_file():
+        return {}
+    prefix = "training_heads."
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (it is no dict)
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
