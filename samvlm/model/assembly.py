@@ -30,12 +30,13 @@ def assemble(
     connector: dict | None = None,
     image: dict | None = None,
     seed: int = 0,
+    dtype: str | torch.dtype | None = None,
 ) -> tuple[SamVlmForConditionalGeneration, SamVlmProcessor]:
     """Put a model together from parts.
 
     Args:
-        tower: a SAM source (Meta `.pth`, Hugging Face folder or name, samvlm tower folder), or the settings of a
-            `SamVisionTowerConfig` for a new, random tower.
+        tower: a SAM source (Meta `.pth`, Hugging Face folder or name), a folder of a samvlm tower or whole model, or
+            the settings of a `SamVisionTowerConfig` for a new, random tower.
         language_model: folder or hub name of a causal language model, or the settings of a new one with its
             `model_type`.
         characters: the characters of a new character tokenizer, for a new language model; a pretrained one brings
@@ -43,10 +44,13 @@ def assemble(
         connector: `compressor`, `factor`, `depth`, `act`, `bias` of the [`Connector`].
         image: settings of the [`SamVlmImageProcessor`].
         seed: for all new weights.
+        dtype: of all weights, such as "bfloat16"; default float32.
 
     Raises:
         ValueError: parts that do not fit, or settings that do not exist.
     """
+    if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ValueError(f"dtype {dtype!r} does not exist: choose float32, bfloat16 or float16.")
     torch.manual_seed(seed)
     vision_tower = _tower(tower)
     decoder, tokenizer = _language_model(language_model, characters)
@@ -63,9 +67,12 @@ def assemble(
     model = SamVlmForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(vision_tower.state_dict())
     model.model.language_model.load_state_dict(decoder.base_model.state_dict())
-    if not config.tie_word_embeddings:
-        model.lm_head.load_state_dict(decoder.get_output_embeddings().state_dict())
+    model.lm_head.weight.data.copy_(decoder.get_output_embeddings().weight)
     model.tie_weights()
+    if not isinstance(language_model, dict):
+        _check_decoder(model, decoder, language_model)
+    if dtype is not None:
+        model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.eos_token_id = end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -91,13 +98,28 @@ def _tower(source: str | dict) -> SamVisionTower:
     return SamVisionTower.from_sam(source)
 
 
+@torch.no_grad()
+def _check_decoder(model: SamVlmForConditionalGeneration, decoder: PreTrainedModel, source: str) -> None:
+    """Raise ValueError where a language model does more behind its last layer than a matrix product (a bias, scaled or
+    capped logits), which would be lost."""
+    ids = torch.arange(8)[None] % decoder.config.vocab_size
+    expected = decoder.eval().float()(input_ids=ids).logits
+    found = model.eval()(input_ids=ids).logits
+    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+        raise ValueError(
+            f"{source}: {type(decoder).__name__} scales, caps or shifts its logits, which samvlm's head does not: "
+            "choose another language model."
+        )
+
+
 def _language_model(
     source: str | dict, characters: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not isinstance(source, dict):
         if characters is not None:
             raise ValueError(f"{source} brings its own tokenizer: leave `characters` out.")
-        return AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+        decoder = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        return decoder, AutoTokenizer.from_pretrained(source)
     if not characters:
         raise ValueError("a new language model needs `characters`: those of its character tokenizer.")
     source = dict(source)
@@ -119,12 +141,11 @@ def _add_tokens(tokenizer: PreTrainedTokenizerBase, decoder: PreTrainedModel) ->
     known = tokenizer.get_vocab()
     new = [token for token in (IMAGE_TOKEN, *CHAT_TOKENS[:2], *OTSL_TOKENS) if token not in known]
     spelled = {token: tokenizer(token, add_special_tokens=False)["input_ids"] for token in new}
-    special = [token for token in new if token not in OTSL_TOKENS]
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": special, "image_token": IMAGE_TOKEN}
-        if hasattr(tokenizer, "image_token")
-        else {"additional_special_tokens": special}
-    )
+    # Listed as special even where the tokenizer knows them, so that decoding can leave them out.
+    special = {"extra_special_tokens": [IMAGE_TOKEN, *CHAT_TOKENS[:2]]}
+    if hasattr(tokenizer, "image_token"):
+        special["image_token"] = IMAGE_TOKEN
+    tokenizer.add_special_tokens(special, replace_extra_special_tokens=False)
     tokenizer.add_tokens([token for token in new if token in OTSL_TOKENS])
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -12,12 +12,13 @@ the last two is a 4096x4096 matrix a head, 800 MB in fp32 for ViT-B, which only 
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 SMALL_GRID = 1024  # up to this many tokens the bias is small (12 MiB a head at most) and written down
 CHUNK_ELEMENTS = 2**21  # scores held at a time by the chunked path (8 MiB in fp32)
 
 
-def relative_table(table: torch.Tensor, size: int) -> torch.Tensor:
+def relative_table(table: Tensor, size: int) -> Tensor:
     """The embeddings of all offsets within `size` positions.
 
     Args:
@@ -38,8 +39,8 @@ def relative_table(table: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def relative_terms(
-    query: torch.Tensor, rel_pos_h: torch.Tensor, rel_pos_w: torch.Tensor, grid: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+    query: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor, grid: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
     """Row and column terms of the logits.
 
     Args:
@@ -61,23 +62,29 @@ def relative_terms(
     return rel_h.reshape(batch, heads, tokens, height), rel_w.reshape(batch, heads, tokens, width)
 
 
-def full_bias(rel_h: torch.Tensor, rel_w: torch.Tensor) -> torch.Tensor:
+def full_bias(rel_h: Tensor, rel_w: Tensor) -> Tensor:
     """(B, heads, N, H) and (B, heads, N, W) -> (B, heads, N, H*W)."""
     return (rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2)).flatten(-2)
 
 
-def plain_attention(query, key, value, rel_h, rel_w, scale):
+def plain_attention(
+    query: Tensor, key: Tensor, value: Tensor, rel_h: Tensor, rel_w: Tensor, scale: float
+) -> Tensor:
     """The definition: softmax(q·k·scale + bias)·v with everything written down."""
     scores = (query * scale) @ key.transpose(-2, -1) + full_bias(rel_h, rel_w)
     return scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype) @ value
 
 
-def bias_attention(query, key, value, rel_h, rel_w, scale):
+def bias_attention(
+    query: Tensor, key: Tensor, value: Tensor, rel_h: Tensor, rel_w: Tensor, scale: float
+) -> Tensor:
     """scaled_dot_product_attention with the bias as additive mask."""
     return F.scaled_dot_product_attention(query, key, value, attn_mask=full_bias(rel_h, rel_w), scale=scale)
 
 
-def chunked_attention(query, key, value, rel_h, rel_w, scale):
+def chunked_attention(
+    query: Tensor, key: Tensor, value: Tensor, rel_h: Tensor, rel_w: Tensor, scale: float
+) -> Tensor:
     """Exact attention, `CHUNK_ELEMENTS` scores at a time; for inference (the backward would keep every chunk)."""
     batch, heads, tokens, dim = query.shape
     height, width = rel_h.shape[-1], rel_w.shape[-1]
@@ -97,7 +104,9 @@ def chunked_attention(query, key, value, rel_h, rel_w, scale):
     return output.view(batch, heads, tokens, dim)
 
 
-def folded_attention(query, key, value, rel_h, rel_w, scale):
+def folded_attention(
+    query: Tensor, key: Tensor, value: Tensor, rel_h: Tensor, rel_w: Tensor, scale: float
+) -> Tensor:
     """The bias folded into longer queries and keys, so that any attention kernel computes it."""
     height, width = rel_h.shape[-1], rel_w.shape[-1]
     place = torch.arange(height * width, device=key.device)
@@ -129,14 +138,14 @@ def choose_path(tokens: int, one_kernel: bool, device_type: str) -> str:
 
 
 def relative_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    rel_pos_h: torch.Tensor,
-    rel_pos_w: torch.Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rel_pos_h: Tensor,
+    rel_pos_w: Tensor,
     grid: tuple[int, int],
     path: str = "auto",
-) -> torch.Tensor:
+) -> Tensor:
     """Softmax attention with decomposed relative positions over a grid of H x W tokens.
 
     Args:

@@ -8,6 +8,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
+    ChannelDimension,
     PILImageResampling,
     SizeDict,
     get_image_size,
@@ -81,7 +82,9 @@ class SamVlmImageProcessor(PilBackend):
         settings = {"size": {"longest_edge": config.image_size}, "canvas_step": (steps or [token])[0]}
         return cls(**{**settings, **kwargs})
 
-    def convert_to_rgb(self, image: np.ndarray | Image.Image, input_data_format=None) -> np.ndarray:
+    def convert_to_rgb(
+        self, image: np.ndarray | Image.Image, input_data_format: str | ChannelDimension | None = None
+    ) -> np.ndarray:
         """As transformers' (transparent is white), but upright as the EXIF data says, and 16-bit grey keeps its shades
         (Pillow clips it to white)."""
         if isinstance(image, Image.Image):

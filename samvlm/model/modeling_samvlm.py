@@ -8,11 +8,13 @@ from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
+    Cache,
     PreTrainedConfig,
 )
 from transformers.models.llava.modeling_llava import (
     LlavaForConditionalGeneration,
     LlavaModel,
+    LlavaModelOutputWithPast,
     LlavaPreTrainedModel,
 )
 from transformers.utils.generic import can_return_tuple
@@ -114,12 +116,12 @@ class SamVlmModel(SamVlmPreTrainedModel, LlavaModel):
         pixel_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values=None,
+        past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         image_sizes: torch.Tensor | None = None,
         mm_encoder_outputs: dict | None = None,
         **kwargs,
-    ):
+    ) -> LlavaModelOutputWithPast | tuple:
         """See [`LlavaModel`]; `image_sizes` as in `get_image_features`."""
         if self.training and pixel_values is None and not mm_encoder_outputs:
             # Every rank must run the same parts: a text-only batch on one of them would hang DDP and ZeRO.
@@ -155,6 +157,10 @@ class SamVlmForConditionalGeneration(SamVlmPreTrainedModel, LlavaForConditionalG
         super(LlavaForConditionalGeneration, self).__init__(config)
         self.model = SamVlmModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        # Where tied, to the input embeddings, which have other names in some language models (GPT-2, OPT).
+        embeddings = self.get_input_embeddings()
+        name = next(name for name, module in self.named_modules() if module is embeddings)
+        self._tied_weights_keys = {"lm_head.weight": f"{name}.weight"}
         self.post_init()
         if self.generation_config is not None and self.generation_config.suppress_tokens is None:
             # A generated image token would ask for an image that is not there.
