@@ -31,7 +31,8 @@ def run(options: argparse.Namespace) -> int:
         return BAD_INPUT
     reader = Reader(options, output)
     worst, done = OK, 0
-    quiet = len(files) < 2 or not sys.stderr.isatty()
+    shown = options.output is None and sys.stdout.isatty()  # the tables themselves show the progress
+    quiet = len(files) < 2 or shown or not sys.stderr.isatty()
     bar = tqdm(files, unit="file", file=sys.stderr, disable=quiet, leave=False)
     try:
         for number, path in enumerate(bar):
