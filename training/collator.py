@@ -128,11 +128,11 @@ class Collator:
         for row, sample in enumerate(samples):
             digest = hashlib.blake2b(sample.id.encode(), digest_size=7).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
-            ids = batch["input_ids"][row]
-            letter = torch.isin(batch["labels"][row], self.letters)
-            chosen = letter & (torch.rand(len(ids), generator=generator) < self.input_noise)
-            drawn = torch.randint(len(self.letters), (int(chosen.sum()),), generator=generator)
-            ids[chosen] = self.letters[drawn]
+            places = (batch["labels"][row] != -100).nonzero().flatten()
+            letter = torch.isin(batch["labels"][row][places], self.letters)
+            chosen = places[letter & (torch.rand(len(places), generator=generator) < self.input_noise)]
+            drawn = torch.randint(len(self.letters), (len(chosen),), generator=generator)
+            batch["input_ids"][row, chosen] = self.letters[drawn]
 
 
 def with_image(messages: list[dict], image: Image.Image | None) -> list[dict]:

@@ -39,6 +39,12 @@ class Objective(nn.Module):
         """The dense head, which lives in the model and is saved with its checkpoints."""
         return getattr(self.core, "training_heads", None)
 
+    def may_leave_out(self, sources: list[dict]) -> bool:
+        """Whether a batch may not need all parameters: no language model runs, or a chat without an image has no
+        use for the dense head."""
+        runs = self.stage.lm_weight or self.stage.guide_weight
+        return not runs or (self.dense is not None and any("records" in source for source in sources))
+
     def forward(
         self,
         dense_targets: torch.Tensor | None = None,

@@ -113,7 +113,7 @@ class SamVlmTrainer(Trainer):
             return DistributedDataParallel(
                 self.objective,
                 device_ids=[device.index] if device.type == "cuda" else None,
-                find_unused_parameters=True,  # a batch without images, a stage without the language model
+                find_unused_parameters=self.objective.may_leave_out(self.recipe.data.sources),
             )
         return super()._wrap_model(model, training, dataloader)
 

@@ -165,7 +165,8 @@ class RecordSource:
             except (OSError, ValueError, Image.DecompressionBombError) as error:
                 if record.id not in self._told:
                     self._told.add(record.id)
-                    logger.warning("skipped record %s, image %s: %s", record.id, record.image, error)
+                    reason = str(error).removeprefix(f"{record.image}: ")
+                    logger.warning("skipped record %s, image %s: %s", record.id, record.image, reason)
         raise ValueError(
             f"{self.records}: {limit} images in a row cannot be read, the first is {self.rows[first].image}: "
             "image paths are relative to the file."
