@@ -8,7 +8,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
-    ChannelDimension,
+    ImageInput,
     PILImageResampling,
     SizeDict,
     get_image_size,
@@ -82,19 +82,13 @@ class SamVlmImageProcessor(PilBackend):
         settings = {"size": {"longest_edge": config.image_size}, "canvas_step": (steps or [token])[0]}
         return cls(**{**settings, **kwargs})
 
-    def convert_to_rgb(
-        self, image: np.ndarray | Image.Image, input_data_format: str | ChannelDimension | None = None
+    def process_image(
+        self, image: ImageInput, do_convert_rgb: bool | None = None, **kwargs: Unpack[ImagesKwargs]
     ) -> np.ndarray:
-        """As transformers' (transparent is white), but upright as the EXIF data says, and 16-bit grey keeps its shades
-        (Pillow clips it to white)."""
-        if isinstance(image, Image.Image):
-            image = ImageOps.exif_transpose(image)
-            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-                grey = np.asarray(image, dtype=np.float32)
-                highest = grey.max()
-                full = 1 if image.mode == "F" and highest <= 1 else 255 if highest <= 255 else 65535
-                image = Image.fromarray((grey * (255 / full)).round().clip(0, 255).astype(np.uint8))
-        return super().convert_to_rgb(image, input_data_format=input_data_format)
+        """One image to (3, height, width), values as in the file."""
+        if do_convert_rgb and isinstance(image, Image.Image):
+            image = as_seen(image)
+        return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
 
     def resized_shape(
         self,
@@ -209,6 +203,21 @@ class SamVlmImageProcessor(PilBackend):
             pixel_values[i, :, :height, :width] = image
         data = {"pixel_values": pixel_values, "image_sizes": np.array(sizes, dtype=np.int64)}
         return BatchFeature(data=data, tensor_type=return_tensors)
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """An image as a person sees it, in RGB: upright as its EXIF data says, transparent is white, and 16-bit grey keeps
+    its shades (Pillow would clip it to white)."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        grey = np.asarray(image, dtype=np.float32)
+        highest = grey.max()
+        full = 1 if image.mode == "F" and highest <= 1 else 255 if highest <= 255 else 65535
+        image = Image.fromarray((grey * (255 / full)).round().clip(0, 255).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 __all__ = ["SamVlmImageProcessor"]

@@ -1,6 +1,7 @@
 """Images and chat text to model inputs: each `<image>` becomes as many placeholders as the image has tokens."""
 
 from transformers import AutoImageProcessor, AutoProcessor
+from transformers.image_utils import ImageInput, make_flat_list_of_images
 from transformers.processing_utils import MultiModalData, ProcessorMixin
 
 from .configuration_samvlm import SamVisionTowerConfig, SamVlmConfig
@@ -65,6 +66,21 @@ class SamVlmProcessor(ProcessorMixin):
         """Visual tokens of a canvas of height x width pixels."""
         side = self.patch_size * self.pool_factor
         return (height // side) * (width // side)
+
+    def validate_inputs(
+        self, images: ImageInput | None = None, text: str | list[str] | None = None, **kwargs
+    ) -> None:
+        """Raise ValueError where the texts do not have one placeholder for each image."""
+        super().validate_inputs(images=images, text=text, **kwargs)
+        if images is None or text is None:
+            return
+        texts = [text] if isinstance(text, str) else text
+        places = sum(sample.count(self.image_token) for sample in texts)
+        count = len(make_flat_list_of_images(images))
+        if places != count:
+            raise ValueError(
+                f"{count} images, but {places} {self.image_token} in the text: give one for each."
+            )
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
         """The placeholders of one image, for [`ProcessorMixin`]."""

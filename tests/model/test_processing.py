@@ -136,9 +136,10 @@ def test_several_images_in_one_text(processor):
     assert inputs["image_sizes"].tolist() == [[256, 256], [64, 256], [256, 64]]
 
 
-def test_text_and_images_must_match(processor):
-    with pytest.raises(ValueError, match=r"image"):
-        processor(text=["<image> <image>"], images=[[picture(9, 9)]], return_tensors="pt")
+@pytest.mark.parametrize("text", ["<image> <image>", "none", ["<image>", "<image>"]])
+def test_text_and_images_must_match(text, processor):
+    with pytest.raises(ValueError, match="image"):
+        processor(text=text, images=[picture(9, 9)], return_tensors="pt")
 
 
 @pytest.mark.parametrize("text", ["Größe: 5 µm 漢字 😀\t|\n", "a  b ", " lead", "<image>d", "1<2 & 3>2"])
