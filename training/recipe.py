@@ -26,7 +26,8 @@ class ModelRecipe:
     """Where the weights come from: exactly one of `init_from` and `assemble`."""
 
     init_from: str | None = None
-    """A checkpoint folder or hub name; "previous": what the stage before this one in the same file saved."""
+    """A checkpoint folder or hub name; "samvlm-tiny": the checkpoint that ships; "previous": what the stage before
+    this one in the same file saved."""
     assemble: dict[str, Any] | None = None
     """A new model: the arguments of samvlm.model.assembly.assemble; `characters: synth` is the renderer's alphabet."""
     dtype: Literal["float32", "bfloat16"] = "float32"

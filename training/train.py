@@ -22,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 import samvlm  # noqa: F401  (registers the Auto classes)
 from samvlm.data.datasets import MixtureDataset, RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
+from samvlm.generation.parser import SHIPPED
 from samvlm.model.assembly import assemble
 from training.recipe import Recipe, load_recipe
 from training.stages import fingerprint, set_trainable
@@ -47,6 +48,8 @@ def build_model(recipe: Recipe):
         return model, processor
     if Path(source).is_dir():
         source = str(Path(source).resolve())  # an adapter keeps the name of its base model
+    elif source == SHIPPED.name:
+        source = str(SHIPPED)
     settings = {"attn_implementation": attention} if attention else {}
     model = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **settings)
     return model, AutoProcessor.from_pretrained(source)
