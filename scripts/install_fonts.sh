@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the freely licensed font families that samvlm.data.synth draws with (Debian or Ubuntu).
 #   sudo sh scripts/install_fonts.sh
-# Rendering works without them, with fewer looks: python -m samvlm.data.synth.fonts lists what is found.
+# Rendering works without them, with fewer looks: python scripts/make_synth.py --fonts lists what is found.
 set -eu
 
 PACKAGES="
@@ -10,7 +10,7 @@ fonts-crosextra-carlito fonts-crosextra-caladea fonts-linuxlibertine fonts-texgy
 fonts-stix fonts-urw-base35 fonts-lato fonts-open-sans fonts-roboto-unhinted fonts-noto-core
 fonts-cantarell fonts-inter fonts-hack fonts-inconsolata fonts-jetbrains-mono
 fonts-ebgaramond fonts-sil-gentium-basic fonts-sil-charis fonts-cabin fonts-quattrocento fonts-play
-fonts-vollkorn fonts-b612 fonts-go fonts-manrope fonts-paratype fonts-adf-universalis
+fonts-vollkorn fonts-b612 fonts-go fonts-manrope fonts-paratype fonts-adf-universalis fonts-adf-gillius
 fonts-adf-baskervald fonts-gfs-neohellenic fonts-oldstandard
 "
 

@@ -5,7 +5,21 @@ from dataclasses import dataclass
 
 from .dice import Dice
 from .page import ITALIC, PLAIN, SUPER
-from .words import DIGITS, MONTHS, UNITS, UPPER, accented, address, code, date, grouped, letters, phrase, token, word
+from .words import (
+    DIGITS,
+    MONTHS,
+    UNITS,
+    UPPER,
+    accented,
+    address,
+    code,
+    date,
+    grouped,
+    letters,
+    phrase,
+    token,
+    word,
+)
 
 Maker = Callable[[], str]
 
@@ -31,7 +45,9 @@ class Conventions:
             thousands=dice.choice((".", " ", "")) if comma else dice.choice((",", ",", ",", " ", "")),
             dash=dice.choice(("–", "–", "-", " – ", " - ", " to ", "−")),
             plus_minus=dice.choice((" ± ", "±", " ± ", " +/- ")),
-            missing=dice.choice(("", "", "", "-", "–", "—", "n.a.", "NA", "N/A", "…", "*", "n/a", ":", "ns", "ND")),
+            missing=dice.choice(
+                ("", "", "", "-", "–", "—", "n.a.", "NA", "N/A", "…", "*", "n/a", ":", "ns", "ND")
+            ),
             missing_share=dice.choice((0, 0, 0, 0.03, 0.1, 0.3)),
         )
 
@@ -56,7 +72,23 @@ class Column:
     value: Callable[[], float] | None = None  # for questions: the number behind the next text
 
 
-_HEADS = ("n", "N", "No.", "%", "n (%)", "Total", "Mean", "SD", "Median", "Min", "Max", "Value", "Change", "Score", "Sum")
+_HEADS = (
+    "n",
+    "N",
+    "No.",
+    "%",
+    "n (%)",
+    "Total",
+    "Mean",
+    "SD",
+    "Median",
+    "Min",
+    "Max",
+    "Value",
+    "Change",
+    "Score",
+    "Sum",
+)
 
 
 def title(dice: Dice, words: int | None = None) -> str:
@@ -77,7 +109,9 @@ def title(dice: Dice, words: int | None = None) -> str:
     if draw < 0.20:
         return f"{text}, {dice.choice(UNITS)}"
     if draw < 0.25:
-        return text + dice.choice(("*", "†", f"{SUPER}a", f"{SUPER}b", f"{SUPER}1", " (%)", ":", ".", " [%]", " #"))
+        return text + dice.choice(
+            ("*", "†", f"{SUPER}a", f"{SUPER}b", f"{SUPER}1", " (%)", ":", ".", " [%]", " #")
+        )
     return text
 
 
@@ -96,9 +130,32 @@ def _plain(dice: Dice, style: Conventions) -> Column:
     def make() -> str:
         value = 10 ** (top - spread * dice.random())
         text = style.fixed(-value if signed and dice.chance(0.4) else value, digits)
-        return text + SUPER + dice.choice(("*", "**", "***", "a", "b", "†")) if marks and dice.chance(0.3) else text
+        return (
+            text + SUPER + dice.choice(("*", "**", "***", "a", "b", "†"))
+            if marks and dice.chance(0.3)
+            else text
+        )
 
     return Column(title(dice), make)
+
+
+def series_column(dice: Dice, style: Conventions) -> Column:
+    """Figures of statistical yearbooks: counts of one size with separators, for many columns of a table."""
+    digits = dice.choice((0, 0, 0, 1))
+    low = dice.between(0.5, 5)
+    spread = dice.between(0.3, 1.5)
+    separator = style.thousands or ","
+
+    def make() -> str:
+        value = 10 ** (low + spread * dice.random())
+        return style.fixed(value, 1) if digits else grouped(int(value), separator)
+
+    return Column(title(dice), make)
+
+
+def small_column(dice: Dice) -> Column:
+    """Small whole numbers under a short title, where there is little room."""
+    return Column(dice.choice(("n", "N", "%", "No.", "I", "x", "Q1", "A")), lambda: str(dice.integer(0, 99)))
 
 
 def _percent(dice: Dice, style: Conventions) -> Column:
@@ -118,9 +175,13 @@ def _count_share(dice: Dice, style: Conventions) -> Column:
 
     def make() -> str:
         share = style.fixed(dice.between(0, 100), digits)
-        return f"{style.fixed(int(10 ** (top * dice.random())), 0)}{glue}{brackets[0]}{share}{sign}{brackets[1]}"
+        return (
+            f"{style.fixed(int(10 ** (top * dice.random())), 0)}{glue}{brackets[0]}{share}{sign}{brackets[1]}"
+        )
 
-    return Column(dice.choice(("n (%)", "N (%)", title(dice) + " n (%)", title(dice), f"{ITALIC}n{PLAIN} (%)")), make)
+    return Column(
+        dice.choice(("n (%)", "N (%)", title(dice) + " n (%)", title(dice), f"{ITALIC}n{PLAIN} (%)")), make
+    )
 
 
 def _mean_spread(dice: Dice, style: Conventions) -> Column:
@@ -132,12 +193,16 @@ def _mean_spread(dice: Dice, style: Conventions) -> Column:
         spread = style.fixed(value * dice.between(0.02, 0.6), digits)
         return style.fixed(value, digits) + (f" ({spread})" if brackets else style.plus_minus + spread)
 
-    return Column(dice.choice(("Mean ± SD", "Mean (SD)", title(dice), title(dice), title(dice) + " (SD)")), make)
+    return Column(
+        dice.choice(("Mean ± SD", "Mean (SD)", title(dice), title(dice), title(dice) + " (SD)")), make
+    )
 
 
 def _interval(dice: Dice, style: Conventions) -> Column:
     digits, dash = dice.choice((1, 2, 2, 3)), dice.choice((style.dash, style.dash, ", "))
-    shape = dice.choice(("{m} ({a}{d}{b})", "{a}{d}{b}", "({a}{d}{b})", "[{a}{d}{b}]", "{m} [{a}{d}{b}]", "{m} ({a}{d}{b})"))
+    shape = dice.choice(
+        ("{m} ({a}{d}{b})", "{a}{d}{b}", "({a}{d}{b})", "[{a}{d}{b}]", "{m} [{a}{d}{b}]", "{m} ({a}{d}{b})")
+    )
 
     def make() -> str:
         middle = 10 ** dice.between(-0.7, 1.2)
@@ -145,7 +210,9 @@ def _interval(dice: Dice, style: Conventions) -> Column:
         a, m, b = (style.fixed(value, digits) for value in (low, middle, high))
         return shape.format(a=a, b=b, m=m, d=dash)
 
-    return Column(dice.choice(("95% CI", "95 % CI", "OR (95% CI)", "HR (95% CI)", "Range", title(dice), "IQR")), make)
+    return Column(
+        dice.choice(("95% CI", "95 % CI", "OR (95% CI)", "HR (95% CI)", "Range", title(dice), "IQR")), make
+    )
 
 
 def _p_value(dice: Dice, style: Conventions) -> Column:
@@ -160,14 +227,28 @@ def _p_value(dice: Dice, style: Conventions) -> Column:
             text = style.fixed(value, digits)
             text = f"= {text}" if named else text
         text = f"{ITALIC}{letter}{PLAIN} {text}" if named else text
-        return text + dice.choice(("*", "**", "***", f"{SUPER}*", f"{SUPER}a")) if stars and dice.chance(0.35) else text
+        return (
+            text + dice.choice(("*", "**", "***", f"{SUPER}*", f"{SUPER}a"))
+            if stars and dice.chance(0.35)
+            else text
+        )
 
-    heads = (f"{ITALIC}{letter}{PLAIN} value", f"{letter}-value", f"{letter} value", f"{ITALIC}{letter}", letter)
+    heads = (
+        f"{ITALIC}{letter}{PLAIN} value",
+        f"{letter}-value",
+        f"{letter} value",
+        f"{ITALIC}{letter}",
+        letter,
+    )
     return Column(dice.choice(heads) + dice.choice(("", "", "", "*", "a")), make)
 
 
 def _currency(dice: Dice, style: Conventions) -> Column:
-    sign, digits, top = dice.choice(("$", "$", "€", "£", "US$", "¥")), dice.choice((0, 0, 2)), dice.between(2, 6)
+    sign, digits, top = (
+        dice.choice(("$", "$", "€", "£", "US$", "¥")),
+        dice.choice((0, 0, 2)),
+        dice.between(2, 6),
+    )
     after, negative = dice.chance(0.2), dice.chance(0.2)
 
     def make() -> str:
@@ -215,7 +296,9 @@ _NUMERIC = {
 
 def text_column(dice: Dice, longest: int = 4) -> Column:
     """A column of words, dates, codes, marks or anything."""
-    kind = dice.weighted({"words": 6, "word": 3, "date": 1.2, "code": 2, "mark": 1, "address": 0.3, "any": 1.2, "name": 1})
+    kind = dice.weighted(
+        {"words": 6, "word": 3, "date": 1.2, "code": 2, "mark": 1, "address": 0.3, "any": 1.2, "name": 1}
+    )
     makers: dict[str, Maker] = {
         "words": lambda: phrase(dice, dice.integer(1, longest)),
         "word": lambda: word(dice),
@@ -226,7 +309,17 @@ def text_column(dice: Dice, longest: int = 4) -> Column:
         "name": lambda: _person(dice),
     }
     if kind == "mark":
-        marks = dice.choice((("yes", "no"), ("Yes", "No"), ("+", "-"), ("+", "−", "++", "±"), ("x", ""), ("•", ""), ("High", "Low")))
+        marks = dice.choice(
+            (
+                ("yes", "no"),
+                ("Yes", "No"),
+                ("+", "-"),
+                ("+", "−", "++", "±"),
+                ("x", ""),
+                ("•", ""),
+                ("High", "Low"),
+            )
+        )
         makers["mark"] = lambda: dice.choice(marks)
     return Column(title(dice), makers[kind], numeric=kind in ("date", "mark"))
 
@@ -247,9 +340,23 @@ def _person(dice: Dice) -> str:
 
 def label_column(dice: Dice) -> Column:
     """The first column: what the rows are called."""
-    kind = dice.weighted({"words": 7, "year": 1, "month": 0.5, "number": 1, "code": 1, "name": 1, "any": 0.6, "range": 0.7})
+    kind = dice.weighted(
+        {
+            "words": 7,
+            "year": 1,
+            "month": 0.5,
+            "number": 1,
+            "code": 1,
+            "name": 1,
+            "any": 0.6,
+            "range": 0.7,
+            "numbered": 0.5,
+        }
+    )
     if kind in ("year", "number", "month"):
-        count = [dice.integer(1950, 2015) if kind == "year" else dice.integer(0, 11) if kind == "month" else 0]
+        count = [
+            dice.integer(1950, 2015) if kind == "year" else dice.integer(0, 11) if kind == "month" else 0
+        ]
         step = dice.choice((1, 1, 1, 5)) if kind == "year" else 1
         ending = dice.choice(("", "", ".", ")", ":")) if kind == "number" else dice.choice(("", "", "", "*"))
 
@@ -259,12 +366,15 @@ def label_column(dice: Dice) -> Column:
 
         return Column(dice.choice(("Year", "No.", "Month", "", title(dice, 1))), follow, numeric=False)
     longest = dice.choice((2, 3, 3, 4, 6, 9))
+    numbers = iter(range(1, 1000))
+    mark = dice.choice((". ", ") ", ".", " - ", " "))
     makers: dict[str, Maker] = {
         "words": lambda: phrase(dice, dice.integer(1, longest)),
         "code": lambda: code(dice),
         "name": lambda: _person(dice),
         "any": lambda: " ".join(token(dice) for _ in range(dice.integer(1, 3))),
         "range": lambda: _range_label(dice),
+        "numbered": lambda: f"{next(numbers)}{mark}{phrase(dice, dice.integer(2, 4 + longest))}",
     }
     return Column(dice.choice((title(dice), title(dice), "")), makers[kind], numeric=False)
 
@@ -276,7 +386,9 @@ def _range_label(dice: Dice) -> str:
     if draw == 0:
         return dice.choice(("<", ">", "≤", "≥", "< ", "≥ ")) + str(low)
     if draw == 1:
-        return f"{low}{dice.choice('–-')}{low + dice.integer(1, 20)}{dice.choice(('', '', ' years', ' days'))}"
+        return (
+            f"{low}{dice.choice('–-')}{low + dice.integer(1, 20)}{dice.choice(('', '', ' years', ' days'))}"
+        )
     if draw == 2:
         return f"{phrase(dice, dice.integer(1, 2))} ({dice.choice(UNITS)})"
     if draw == 3:

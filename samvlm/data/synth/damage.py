@@ -29,10 +29,17 @@ def ink_gain(dice: Dice, ink: np.ndarray) -> None:
 
 def relow(dice: Dice, image: Image.Image) -> Image.Image:
     """The image as if it had been stored at a lower resolution and enlarged again."""
-    factor = dice.between(1.2, 1.7)
+    factor = dice.between(1.2, 1.75)
     small = (max(1, round(image.width / factor)), max(1, round(image.height / factor)))
     down = dice.choice((Image.Resampling.BOX, Image.Resampling.HAMMING, Image.Resampling.BICUBIC))
-    up = dice.choice((Image.Resampling.BICUBIC, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS))
+    up = dice.choice(
+        (
+            Image.Resampling.BICUBIC,
+            Image.Resampling.BICUBIC,
+            Image.Resampling.BILINEAR,
+            Image.Resampling.LANCZOS,
+        )
+    )
     return image.resize(small, down).resize(image.size, up)
 
 
@@ -91,7 +98,7 @@ def finish(dice: Dice, page: Page, damage: float = 1.0) -> tuple[Image.Image, np
         ink_gain(dice, page.ink)
     image = page.composed()
     _, centres, _ = page.truth()
-    if does("relow", 0.35):
+    if does("relow", 0.42):
         image = relow(dice, image)
     if does("skew", 0.2) and len(centres):
         matrix = skew_matrix(dice, *image.size)
@@ -100,7 +107,9 @@ def finish(dice: Dice, page: Page, damage: float = 1.0) -> tuple[Image.Image, np
         if inside:  # never push text off the page
             centres = moved
             paper = page.paper if image.mode == "RGB" else page.paper[0]
-            image = image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=paper)
+            image = image.transform(
+                image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=paper
+            )
         else:
             done.remove("skew")
     if does("blur", 0.15):

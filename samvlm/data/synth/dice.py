@@ -35,7 +35,7 @@ class Dice:
         """A key of `weights`, drawn in proportion to its value."""
         sums = list(accumulate(weights.values()))
         spot = sums[-1] * self.random()
-        for key, edge in zip(weights, sums):
+        for key, edge in zip(weights, sums, strict=True):
             if spot < edge:
                 return key
         return next(reversed(weights))

@@ -15,8 +15,8 @@ from .tables import draw_table
 from .texts import draw_text
 
 STEP = 64  # sides are whole multiples of this
-PADDING = (255, 255, 255)  # what the zeros of the image processor stand for where its mean is white
-_WIDTHS = {128: 1, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
+PADDING = (255, 255, 255)  # the canvas around a document, as the image processor of the shipped model pads it
+_WIDTHS = {128: 0.5, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
 
 
 def plan_size(
@@ -69,13 +69,15 @@ def sample(
         image = canvas
     chars, _, positions = made.page.truth()
     meta = {**made.meta, "damage": done}
-    return SynthSample(image, made.task, made.question, made.answer, made.table, chars, centres, positions, meta)
+    return SynthSample(
+        image, made.task, made.question, made.answer, made.table, chars, centres, positions, meta
+    )
 
 
 def _padding(dice: Dice, width: int, height: int) -> tuple[int, int]:
     """Pixels at the right and at the bottom that lie outside of the document, as on canvases of real images."""
-    right = dice.integer(1, min(STEP - 1, width // 3)) if dice.chance(0.25) else 0
-    bottom = dice.integer(1, min(STEP - 1, height // 3)) if dice.chance(0.5) else 0
+    right = dice.integer(1, min(STEP - 1, width // 4)) if dice.chance(0.25) and width >= 128 else 0
+    bottom = dice.integer(1, min(STEP - 1, height // 2)) if dice.chance(0.5) and height >= 128 else 0
     return right, bottom
 
 

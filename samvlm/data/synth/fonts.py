@@ -1,9 +1,9 @@
-"""Free font families for the renderer: found on disk, never downloaded. List: python -m samvlm.data.synth.fonts"""
+"""Free font families for the renderer: found on disk, never downloaded. List: scripts/make_synth.py --fonts"""
 
 import os
-import sys
+import shutil
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +20,7 @@ FAMILIES: dict[str, tuple[str, float]] = {
     "Open Sans": ("sans", 2), "Roboto": ("sans", 2), "Roboto Condensed": ("sans", 1), "Noto Sans": ("sans", 1.5),
     "Inter": ("sans", 1), "Cantarell": ("sans", 1), "Cabin": ("sans", 1), "PT Sans": ("sans", 1),
     "PT Sans Narrow": ("sans", 0.7), "Play": ("sans", 0.5), "B612": ("sans", 0.7), "Go": ("sans", 0.7),
-    "Manrope": ("sans", 0.5), "Universalis ADF Std": ("sans", 0.7), "GFS Neohellenic": ("sans", 0.5),
+    "Manrope": ("sans", 0.5), "Universalis ADF Std": ("sans", 0.7), "GFS Neohellenic": ("sans", 0.5), "Gillius ADF": ("sans", 1.5),
     "Linux Biolinum O": ("sans", 1), "Latin Modern Sans": ("sans", 0.7), "TeX Gyre Adventor": ("sans", 0.4),
     "URW Gothic": ("sans", 0.4), "Liberation Serif": ("serif", 4), "Tinos": ("serif", 2),
     "Nimbus Roman": ("serif", 3), "TeX Gyre Termes": ("serif", 2), "FreeSerif": ("serif", 1), "STIX": ("serif", 1.5),
@@ -92,7 +92,11 @@ def font_folders() -> list[Path]:
     """Folders that are searched: SAMVLM_FONTS (os.pathsep-separated), the system's, matplotlib's own."""
     home = Path.home()
     folders = [Path(p) for p in os.environ.get("SAMVLM_FONTS", "").split(os.pathsep) if p]
-    folders += [Path("/usr/share/fonts"), Path("/usr/share/texmf/fonts/opentype"), Path("/usr/local/share/fonts")]
+    folders += [
+        Path("/usr/share/fonts"),
+        Path("/usr/share/texmf/fonts/opentype"),
+        Path("/usr/local/share/fonts"),
+    ]
     folders += [home / ".fonts", home / ".local/share/fonts", home / "Library/Fonts", Path("/Library/Fonts")]
     folders += [Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts"]
     spec = find_spec("matplotlib")
@@ -144,7 +148,7 @@ def covers(face: Face, text: str = "AZaz09.,-()%'\"") -> bool:
     return _drawable(face).issuperset(text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _drawable(face: Face) -> frozenset[str]:
     """Characters of CHARSET that have a glyph: their picture differs from the one of an unassigned code point."""
     font = face.open(24)
@@ -153,8 +157,14 @@ def _drawable(face: Face) -> frozenset[str]:
     return frozenset(drawn) | {" "}
 
 
-if __name__ == "__main__":
-    all_families = families()
-    for family in all_families:
-        print(f"{family.kind:6} {family.name:24} {', '.join(sorted(family.faces))}")
-    print(f"{len(all_families)} families", file=sys.stderr)
+def copy_faces(folder: str | Path) -> int:
+    """Copy the files of all faces in use to `folder`; answers with their number.
+
+    For machines without these packages: there, SAMVLM_FONTS=folder gives the same families and the same samples.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    paths = sorted({face.path for family in families() for face in family.faces.values() if face.path})
+    for number, path in enumerate(paths):
+        shutil.copyfile(path, target / f"{number:03}_{Path(path).name}")
+    return len(paths)

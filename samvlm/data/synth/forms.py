@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from .dice import Dice
+from .fitting import cut, shorten
 from .page import Drawn, Page, Type, text_width
-from .table_content import drawable
-from .table_layout import shorten
+from .table_cells import drawable
 from .typefaces import draw_type
 from .words import DIGITS, UPPER, WORDS, address, code, date, invented, letters, number, phrase, word
 
@@ -18,7 +18,9 @@ KEYS = (
     "Mileage|Model|Serial no.|Version|Status|Type|Category|From|To|Subject|Page|Notes|Remarks|Method|Sample|Batch|Lot|"
     "Temperature|Pressure|Result|Unit|Operator|Approved by|Issued|Valid until|Terms|Delivery|Shipped|Weight (kg)"
 ).split("|")
-TITLES = "Invoice|Receipt|Order|Application form|Registration|Delivery note|Data sheet|Report|Certificate|Summary".split("|")
+TITLES = "Invoice|Receipt|Order|Application form|Registration|Delivery note|Data sheet|Report|Certificate|Summary".split(
+    "|"
+)
 
 
 @dataclass
@@ -45,7 +47,9 @@ def _value(dice: Dice) -> str:
     if draw < 0.79:
         return f"+{dice.integer(1, 99)} {letters(dice, DIGITS, 2, 4)} {letters(dice, DIGITS, 4, 8)}"
     if draw < 0.84:
-        return letters(dice, UPPER, 2, 2) + "".join(" " + letters(dice, DIGITS, 4, 4) for _ in range(dice.integer(2, 4)))
+        return letters(dice, UPPER, 2, 2) + "".join(
+            " " + letters(dice, DIGITS, 4, 4) for _ in range(dice.integer(2, 4))
+        )
     if draw < 0.89:
         return f"{invented(dice).capitalize()} {dice.choice(('St', 'Street', 'Ave', 'Rd', 'Lane'))} {dice.integer(1, 250)}"
     return phrase(dice, dice.integer(1, 4))
@@ -57,7 +61,9 @@ def _key(dice: Dice) -> str:
         return dice.choice(KEYS)
     if draw < 0.8:
         return phrase(dice, dice.integer(1, 2))
-    return dice.choice(WORDS).capitalize() + dice.choice(("", " no.", " date", " " + word(dice), f" {dice.integer(1, 9)}"))
+    return dice.choice(WORDS).capitalize() + dice.choice(
+        ("", " no.", " date", " " + word(dice), f" {dice.integer(1, 9)}")
+    )
 
 
 def draw_form(dice: Dice, width: int, height: int) -> Drawn:
@@ -80,7 +86,9 @@ def draw_form(dice: Dice, width: int, height: int) -> Drawn:
     rows = max(1, int((height - top - 2) / pitch))
     if dice.chance(0.2):
         rows = dice.integer(1, rows)
-    ending = dice.choice((":", ":", "", " :")) if layout in ("inline", "aligned") else dice.choice((":", "", ""))
+    ending = (
+        dice.choice((":", ":", "", " :")) if layout in ("inline", "aligned") else dice.choice((":", "", ""))
+    )
     ending = ":" if layout == "inline" and not ending else ending
     middle = dice.between(0.3, 0.5) * column_width
     answer: list[str] = []
@@ -89,9 +97,13 @@ def draw_form(dice: Dice, width: int, height: int) -> Drawn:
         for column in range(columns):
             x0 = left + column * column_width
             x1 = x0 + column_width - style.size
-            field = Field(drawable(dice, keys, _key(dice)).rstrip(":"), ending, drawable(dice, values, _value(dice)))
+            field = Field(
+                drawable(dice, keys, _key(dice)).rstrip(":"), ending, drawable(dice, values, _value(dice))
+            )
             _fit(field, layout, keys, values, x0, x1, middle)
-            _draw_field(page, field, layout, keys, values, (x0, x1, top + row * pitch, pitch, leading), middle, offset)
+            _draw_field(
+                page, field, layout, keys, values, (x0, x1, top + row * pitch, pitch, leading), middle, offset
+            )
             answer.append(f"{field.key}: {field.value}")
             offset += len(answer[-1]) + 1
     meta = {"family": style.family.name, "size": style.size, "hinted": style.hinted, "layout": layout}
@@ -108,13 +120,6 @@ def _title(dice: Dice, page: Page, style: Type, left: float, right: float, basel
     page.text(x, baseline, text, bold)
     if dice.chance(0.4):
         page.box(left, baseline + 4, right, baseline + 5)
-
-
-def cut(text: str, style: Type, room: float) -> str:
-    """The beginning of `text` that fits in `room` pixels, without blanks at its ends."""
-    while len(text) > 1 and text_width(text, style) > room:
-        text = text[:-1]
-    return text.strip()
 
 
 def _fit(field: Field, layout: str, keys: Type, values: Type, x0: float, x1: float, middle: float) -> None:
@@ -156,7 +161,12 @@ def _draw_field(
         page.text(x0 + inset, baseline + leading, field.value, values, start)
         if layout == "boxes":
             bottom = y + pitch - 0.1 * leading
-            for edge in ((x0, y, x1, y + 1), (x0, bottom, x1, bottom + 1), (x0, y, x0 + 1, bottom), (x1, y, x1 + 1, bottom + 1)):
+            for edge in (
+                (x0, y, x1, y + 1),
+                (x0, bottom, x1, bottom + 1),
+                (x0, y, x0 + 1, bottom),
+                (x1, y, x1 + 1, bottom + 1),
+            ):
                 page.box(*edge, 200)
         return
     if layout == "inline":

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,10 @@ class Glyphs:
         self.font = self.face.open(self.size * self.scale)
         for char in ASCII:
             self.advance[char] = self.font.getlength(char) / self.scale
-        probe = (self.font.getlength(p) - self.font.getlength(p[0]) - self.font.getlength(p[1]) for p in _KERN_PROBE)
+        probe = (
+            self.font.getlength(p) - self.font.getlength(p[0]) - self.font.getlength(p[1])
+            for p in _KERN_PROBE
+        )
         self.has_kerning = any(abs(kern) > 0.5 for kern in probe)
 
     def width(self, char: str) -> float:
@@ -71,7 +75,7 @@ class Glyphs:
         except KeyError:
             total = sum(map(self.width, text))
         if kerning and self.has_kerning:
-            pairs = [first + second for first, second in zip(text, text[1:])]
+            pairs = [first + second for first, second in pairwise(text)]
             try:
                 total += sum(map(self.kerning.__getitem__, pairs))
             except KeyError:

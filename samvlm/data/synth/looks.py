@@ -7,7 +7,16 @@ from .page import Colour, Type
 from .typefaces import draw_type
 
 RULES = {"booktabs": 5, "grid": 4, "rows": 2, "columns": 1, "head": 1.6, "frame": 0.8, "none": 1.6}
-_HUES = ((20, 60, 120), (120, 30, 40), (20, 100, 60), (90, 40, 120), (0, 110, 130), (150, 90, 10), (60, 60, 60), (150, 20, 110))
+_HUES = (
+    (20, 60, 120),
+    (120, 30, 40),
+    (20, 100, 60),
+    (90, 40, 120),
+    (0, 110, 130),
+    (150, 90, 10),
+    (60, 60, 60),
+    (150, 20, 110),
+)
 
 
 @dataclass
@@ -35,6 +44,9 @@ class Look:
     head_align: str | None  # None: as the column
     valign: str  # of short cells in tall rows: "t" | "m" | "b"
     bold_labels: bool
+    label_shade: Colour | None
+    underline: bool  # titles instead of rules
+    section_gap: float  # extra room above section rows
     colour: Colour
     paper: Colour
 
@@ -45,7 +57,9 @@ def draw_look(dice: Dice, width: int, height: int) -> Look:
     body = draw_type(dice, 9.0, largest)
     size = body.size
     rules = dice.weighted(RULES)
-    header_rows = dice.weighted({0: 0.7, 1: 6, 2: 2.6, 3: 0.6}) if height > 110 else dice.weighted({0: 0.5, 1: 6, 2: 1})
+    header_rows = (
+        dice.weighted({0: 0.7, 1: 6, 2: 2.6, 3: 0.6}) if height > 110 else dice.weighted({0: 0.5, 1: 6, 2: 1})
+    )
     colourful = dice.chance(0.22)
     hue = dice.choice(_HUES) if colourful else (0, 0, 0)
     inverted = dice.chance(0.09)
@@ -88,6 +102,9 @@ def draw_look(dice: Dice, width: int, height: int) -> Look:
         head_align=dice.weighted({None: 3, "c": 4, "l": 2}),
         valign=dice.weighted({"t": 5, "m": 3, "b": 1}),
         bold_labels=dice.chance(0.12),
+        label_shade=_light(dice, hue) if rules == "grid" and dice.chance(0.12) else None,
+        underline=rules in ("none", "head", "booktabs") and dice.chance(0.06),
+        section_gap=size * dice.choice((0.0, 0.0, 0.5, 1.0)),
         colour=ink,
         paper=paper,
     )

@@ -111,7 +111,7 @@ class Page:
         `position` is the offset of its first character in the answer, -1 if it is no part of it. Text that would
         leave the spare margin raises ValueError: layout has to measure first.
         """
-        baseline = int(round(baseline))
+        baseline = round(baseline)
         if not (-MARGIN / 2 < baseline < self.height + MARGIN / 2 and x > -MARGIN / 2):
             raise ValueError(f"text at ({x}, {baseline}) leaves the page of {self.width}x{self.height}")
         end = self.width + MARGIN / 2
@@ -121,7 +121,7 @@ class Page:
             cache, advance, phases = store.cache, store.advance, store.phases
             kerning = style.kerning and store.has_kerning
             kerns, tracking = store.kerning, style.tracking
-            line = baseline - int(round(shift * style.size)) + MARGIN
+            line = baseline - round(shift * style.size) + MARGIN
             previous = ""
             middles: list[float] = []
             for char in part:
@@ -132,7 +132,9 @@ class Page:
                 if char != " ":
                     steps = int(x * phases + 0.5)
                     phase = steps % phases
-                    coverage, left, top, height, width, middle = cache.get((char, phase)) or store.glyph(char, phase)
+                    coverage, left, top, height, width, middle = cache.get((char, phase)) or store.glyph(
+                        char, phase
+                    )
                     pen = steps // phases
                     middles.append(steps / phases + middle)
                     if pen > end:
@@ -152,10 +154,14 @@ class Page:
                 position += len(part)
         return x
 
+    def forget(self, first: int) -> None:
+        """Take the characters from number `first` on out of the truth: they stay on the page as clutter."""
+        del self.chars[first:], self.centres[first:], self.positions[first:]
+
     def box(self, x0: float, y0: float, x1: float, y1: float, coverage: int = 255) -> None:
         """Fill the rectangle [x0, x1) x [y0, y1), rounded to pixels, with at least `coverage`."""
-        left, top = max(0, int(round(x0)) + MARGIN), max(0, int(round(y0)) + MARGIN)
-        right, bottom = max(left, int(round(x1)) + MARGIN), max(top, int(round(y1)) + MARGIN)
+        left, top = max(0, round(x0) + MARGIN), max(0, round(y0) + MARGIN)
+        right, bottom = max(left, round(x1) + MARGIN), max(top, round(y1) + MARGIN)
         area = self._ink[top:bottom, left:right]
         np.maximum(area, coverage, out=area)
 
@@ -168,8 +174,8 @@ class Page:
         self.tints.append((*self._pixels(x0, y0, x1, y1), colour))
 
     def _pixels(self, x0: float, y0: float, x1: float, y1: float) -> tuple[int, int, int, int]:
-        left, right = (min(max(int(round(x)), 0), self.width) for x in (x0, x1))
-        top, bottom = (min(max(int(round(y)), 0), self.height) for y in (y0, y1))
+        left, right = (min(max(round(x), 0), self.width) for x in (x0, x1))
+        top, bottom = (min(max(round(y), 0), self.height) for y in (y0, y1))
         return left, top, right, bottom
 
     def composed(self) -> Image.Image:

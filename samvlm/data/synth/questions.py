@@ -6,15 +6,26 @@ from decimal import Decimal
 from ..tables import Table
 from .columns import Conventions, phrase
 from .dice import Dice
+from .fitting import cut
 from .looks import Look, draw_look
-from .page import Drawn, Page, plain, text_width
+from .page import Drawn, Page, Type, plain, text_width
 from .rules import draw_rules, draw_shades
-from .table_content import Content, Item, drawable
+from .table_cells import Content, Item, drawable
 from .table_layout import arrange
 from .tables import draw_items, to_cell, write_answer
 from .words import UPPER, code, invented, letters
 
-KINDS = {"cell": 5, "sum": 1.5, "largest": 1, "smallest": 1, "row largest": 1.5, "row smallest": 1, "rows": 1, "columns": 0.5, "above": 1}
+KINDS = {
+    "cell": 5,
+    "sum": 1.5,
+    "largest": 1,
+    "smallest": 1,
+    "row largest": 1.5,
+    "row smallest": 1,
+    "rows": 1,
+    "columns": 0.5,
+    "above": 1,
+}
 
 
 def draw_question(dice: Dice, width: int, height: int) -> Drawn:
@@ -39,7 +50,12 @@ def draw_question(dice: Dice, width: int, height: int) -> Drawn:
     draw_items(page, look, content, layout, dict.fromkeys(offsets, -1))
     kind, question, answer = ask(dice, content, values, conventions)
     table = Table([to_cell(item) for item in content.items], content.n_rows, content.n_cols)
-    meta = {"family": look.body.family.name, "size": look.body.size, "hinted": look.body.hinted, "question": kind}
+    meta = {
+        "family": look.body.family.name,
+        "size": look.body.size,
+        "hinted": look.body.hinted,
+        "question": kind,
+    }
     return Drawn(page, "question", answer, meta, question, table)
 
 
@@ -50,17 +66,22 @@ def _content(
     style, pad = look.body, 2 * look.pad_x
     pitch = look.leading + look.pad_y
     n_body = max(1, min(dice.integer(2, 12), int((height - 1.5 * pitch) / pitch)))
-    labels = distinct(dice, style, n_body, dice.choice(("word", "words", "year", "code")))
+    labels = distinct(dice, style, n_body, dice.choice(("word", "words", "year", "code")), 0.45 * width)
     used = max(text_width(label, style) for label in labels)
-    used = max(used, 3 * style.size) + pad
+    used = max(used, min(3 * style.size, 0.45 * width)) + pad
     widths, columns = [used - pad], []
-    titles = [dice.choice(("Name", "Item", "Region", "Year", "Group"))]
+    titles = [cut(dice.choice(("Name", "Item", "Region", "Year", "Group")), look.head, used - pad)]
     digits = dice.choice((0, 0, 1, 2))
     top = dice.between(1, 4)
-    for title in distinct(dice, look.head, dice.integer(1, 6), dice.choice(("word", "word", "words", "year"))):
+    for title in distinct(
+        dice, look.head, dice.integer(1, 6), dice.choice(("word", "word", "words", "year")), 0.4 * width
+    ):
         if title in titles or title in labels:
             continue
-        numbers = [Decimal(int(10 ** (top * dice.between(0.3, 1)) * 10**digits)).scaleb(-digits) for _ in range(n_body)]
+        numbers = [
+            Decimal(int(10 ** (top * dice.between(0.3, 1)) * 10**digits)).scaleb(-digits)
+            for _ in range(n_body)
+        ]
         texts = [conventions.fixed(number, digits) for number in numbers]
         room = max(max(text_width(text, style) for text in texts), text_width(title, look.head)) + 2
         if used + room + pad > width:
@@ -70,7 +91,15 @@ def _content(
         titles.append(title)
         columns.append((numbers, texts))
     items = [
-        Item(drawable(dice, style, text), 0, col, header="column", style=look.head, align="l" if col == 0 else "c", valign="b")
+        Item(
+            drawable(dice, style, text),
+            0,
+            col,
+            header="column",
+            style=look.head,
+            align="l" if col == 0 else "c",
+            valign="b",
+        )
         for col, text in enumerate(titles)
     ]
     align = look.number_align
@@ -82,26 +111,34 @@ def _content(
     return Content(items, n_body + 1, len(titles), 1, widths, {}), values
 
 
-def distinct(dice: Dice, style, count: int, kind: str) -> list[str]:
-    """`count` different names of one kind."""
+def distinct(dice: Dice, style: Type, count: int, kind: str, room: float) -> list[str]:
+    """`count` different names of one kind, each at most `room` pixels wide; initials where names are too wide."""
     if kind == "year":
         first, step = dice.integer(1960, 2020), dice.choice((1, 1, 2, 5))
-        return [str(first + step * number) for number in range(count)]
+        years = [str(first + step * number) for number in range(count)]
+        if text_width(years[0], style) <= room:
+            return years
     found: dict[str, None] = {}
+    tries = 0
     while len(found) < count:
-        if kind == "code":
+        tries += 1
+        if tries > 10 * count:
+            text = letters(dice, UPPER, 1, 2)
+        elif kind == "code":
             text = code(dice) if dice.chance(0.5) else letters(dice, UPPER, 2, 4)
         elif kind == "word":
             text = invented(dice).capitalize() if dice.chance(0.5) else phrase(dice, 1, capital=1.0)
         else:
             text = phrase(dice, dice.integer(1, 2), capital=1.0)
         text = drawable(dice, style, text)
-        if len(text) <= 18:
+        if tries > 10 * count or (len(text) <= 18 and text_width(text, style) <= room):
             found[text] = None
     return list(found)
 
 
-def ask(dice: Dice, content: Content, values: list[list[Decimal]], conventions: Conventions) -> tuple[str, str, str]:
+def ask(
+    dice: Dice, content: Content, values: list[list[Decimal]], conventions: Conventions
+) -> tuple[str, str, str]:
     """(kind, question, answer) about a table whose first row and column are titles and labels.
 
     Numbers are answered in the table's own spelling.
@@ -116,7 +153,11 @@ def ask(dice: Dice, content: Content, values: list[list[Decimal]], conventions: 
     if kind.startswith("row ") and column.count(largest if kind == "row largest" else smallest) > 1:
         kind = "cell"
     if kind == "sum":
-        return kind, dice.choice((f"What is the sum of {title}?", f"What is the total of {title}?")), conventions.fixed(sum(column), digits)
+        return (
+            kind,
+            dice.choice((f"What is the sum of {title}?", f"What is the total of {title}?")),
+            conventions.fixed(sum(column), digits),
+        )
     if kind == "largest":
         return kind, f"What is the largest {title}?", conventions.fixed(largest, digits)
     if kind == "smallest":

@@ -3,7 +3,7 @@
 from .dice import Dice
 from .looks import Look
 from .page import Page
-from .table_content import Content
+from .table_cells import Content
 from .table_layout import Layout
 
 
@@ -13,6 +13,8 @@ def draw_shades(page: Page, look: Look, content: Content, layout: Layout) -> Non
     if look.zebra:
         for row in range(content.header_rows, content.n_rows, 2):
             page.shade(xs[0], ys[row], xs[-1], ys[row + 1], look.zebra)
+    if look.label_shade:
+        page.shade(xs[0], ys[content.header_rows], xs[1], ys[-1], look.label_shade)
     if look.section_shade:
         for row, kind in content.sections.items():
             if kind == "span" and row < content.n_rows:
@@ -81,7 +83,9 @@ def _grid(page: Page, look: Look, content: Content, layout: Layout, across, down
             for col in range(item.col, item.col + item.colspan):
                 owner[row, col] = number
     for row in range(content.n_rows + 1):
-        thick = look.heavy if row in (0, content.n_rows) or (row == content.header_rows and look.double) else 1
+        thick = (
+            look.heavy if row in (0, content.n_rows) or (row == content.header_rows and look.double) else 1
+        )
         start = None
         for col in range(content.n_cols + 1):
             edge = col < content.n_cols and (
@@ -106,7 +110,12 @@ def _grid(page: Page, look: Look, content: Content, layout: Layout, across, down
 
 def _covered(content: Content) -> set[tuple[int, int]]:
     """Places of the first column that belong to the cell above."""
-    return {(row, 0) for item in content.items if item.col == 0 for row in range(item.row + 1, item.row + item.rowspan)}
+    return {
+        (row, 0)
+        for item in content.items
+        if item.col == 0
+        for row in range(item.row + 1, item.row + item.rowspan)
+    }
 
 
 def _inside_span(content: Content, row: int, col: int) -> bool:

@@ -36,7 +36,15 @@ def draw_strip(dice: Dice, width: int, height: int) -> Drawn:
         line_style = style
         draw = dice.random()
         if draw < 0.25:
-            line_style = Type(style.family, style.size, draw < 0.18, draw > 0.12, style.hinted, style.kerning, style.tracking)
+            line_style = Type(
+                style.family,
+                style.size,
+                draw < 0.18,
+                draw > 0.12,
+                style.hinted,
+                style.kerning,
+                style.tracking,
+            )
         text = fill_line(dice, line_style, width - left - 3)
         if text:
             page.text(left, baseline, text, line_style, offset)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from .dice import Dice
+from .fitting import shorten, wrap
 from .looks import Look
-from .page import MARKS, SUB, SUPER, Type, plain, text_width
-from .table_content import Content, Item
+from .page import SUB, SUPER, Type, text_width
+from .table_cells import Content, Item
 
 
 @dataclass
@@ -16,27 +17,9 @@ class Layout:
     ys: list[float]
 
 
-def wrap(text: str, style: Type, room: float) -> list[str]:
-    """`text` cut at blanks into lines of at most `room` pixels; a longer word stands on a line of its own.
-
-    A mark that is open at a cut is opened again on the next line.
-    """
-    if text_width(text, style) <= room or " " not in text:
-        return [text]
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        longer = f"{line} {word}" if line else word
-        if line and text_width(longer, style) > room:
-            lines.append(line)
-            open_mark = next((char for char in reversed(line) if char in MARKS), "")
-            line = open_mark + word
-        else:
-            line = longer
-    return [*lines, line]
-
-
-def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, width: float, height: float) -> Layout:
+def arrange(
+    dice: Dice, look: Look, content: Content, left: float, top: float, width: float, height: float
+) -> Layout:
     """Wrap all cells, drop rows that do not fit, set the edges. Changes `content` in place."""
     pad = 2 * look.pad_x
     stretch = max(0.0, width - sum(content.widths) - pad * content.n_cols)
@@ -46,7 +29,7 @@ def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, w
     # Labels take part in the stretching only now and then: real tables keep them tight.
     weights = [dice.choice((0.3, 1.0)) if col == 0 else 1.0 for col in range(content.n_cols)]
     share = stretch / sum(weights)
-    for col_width, weight in zip(content.widths, weights):
+    for col_width, weight in zip(content.widths, weights, strict=True):
         xs.append(xs[-1] + col_width + pad + share * weight)
     for item in content.items:
         room = xs[item.col + item.colspan] - xs[item.col] - pad - item.indent
@@ -66,18 +49,6 @@ def arrange(dice: Dice, look: Look, content: Content, left: float, top: float, w
     return Layout(xs, ys)
 
 
-def shorten(text: str, style: Type, room: float) -> str:
-    """`text` with words that are wider than `room` pixels cut at their end: no word reaches into the next column."""
-    if text_width(text, style) <= room:
-        return text
-    words = text.split(" ")
-    for number, word in enumerate(words):
-        while len(word) > 1 and text_width(word, style) > room:
-            word = word[:-1]
-        words[number] = word
-    return " ".join(word for word in words if plain(word))
-
-
 def _row_heights(look: Look, content: Content) -> list[float]:
     """Height of every row: its tallest single-row cell; a taller spanning cell stretches its last row."""
     lines = [1] * content.n_rows
@@ -90,7 +61,10 @@ def _row_heights(look: Look, content: Content) -> list[float]:
             lack = len(item.lines) - sum(lines[item.row : last + 1])
             if lack > 0:
                 lines[last] += lack
-    return [count * look.leading + look.pad_y for count in lines]
+    heights = [count * look.leading + look.pad_y for count in lines]
+    for row in content.sections:
+        heights[row] += look.section_gap
+    return heights
 
 
 def _drop_rows(content: Content, heights: list[float], height: float) -> None:

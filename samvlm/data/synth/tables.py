@@ -3,11 +3,14 @@
 from ..otsl import ECEL, FCEL, LCEL, NL, TOKEN_OF, UCEL, XCEL
 from ..tables import Cell, Table
 from .dice import Dice
+from .fitting import cut
 from .looks import Look, draw_look
 from .page import Drawn, Page, plain, text_width
 from .rules import draw_rules, draw_shades
-from .table_content import Content, Item, make_content
+from .table_cells import Content, Item, drawable
+from .table_content import make_content
 from .table_layout import Layout, arrange, decimal_offset
+from .words import phrase
 
 
 def draw_table(dice: Dice, width: int, height: int) -> Drawn:
@@ -23,8 +26,15 @@ def draw_table(dice: Dice, width: int, height: int) -> Drawn:
     draw_shades(page, look, content, layout)
     draw_rules(dice, page, look, content, layout)
     draw_items(page, look, content, layout, offsets)
+    if dice.chance(0.04):
+        draw_remnant(dice, page, look, content, layout)
     table = Table([to_cell(item) for item in content.items], content.n_rows, content.n_cols)
-    meta = {"family": look.body.family.name, "size": look.body.size, "hinted": look.body.hinted, "rules": look.rules}
+    meta = {
+        "family": look.body.family.name,
+        "size": look.body.size,
+        "hinted": look.body.hinted,
+        "rules": look.rules,
+    }
     meta |= {"rows": content.n_rows, "cols": content.n_cols, "header_rows": content.header_rows}
     return Drawn(page, "table", answer, meta, table=table)
 
@@ -73,6 +83,8 @@ def draw_items(page: Page, look: Look, content: Content, layout: Layout, offsets
         spare = y1 - y0 - len(item.lines) * look.leading
         inset = min(spare, look.pad_y) / 2
         y = y0 + {"t": inset, "m": spare / 2, "b": spare - inset}[item.valign]
+        if item.row in content.sections and item.header != "section":
+            y = y1 - inset - len(item.lines) * look.leading
         baseline = y + (look.leading - size) / 2 + 0.78 * size
         position = offsets[id(item)]
         for line in item.lines:
@@ -84,9 +96,20 @@ def draw_items(page: Page, look: Look, content: Content, layout: Layout, offsets
             else:
                 x = {"l": x0 + item.indent, "c": (x0 + x1 - wide) / 2, "r": x1 - wide}[item.align]
             x = max(0.0, min(x, page.width - wide))
-            page.text(x, baseline, line, style, position)
+            end = page.text(x, baseline, line, style, position)
+            if look.underline and item.header == "column":
+                page.box(x, baseline + 2, end, baseline + 3, look.rule_ink)
             position += len(plain(line)) + 1
             baseline += look.leading
+
+
+def draw_remnant(dice: Dice, page: Page, look: Look, content: Content, layout: Layout) -> None:
+    """The lower part of a text line above the table, left by a careless crop: no part of the answer."""
+    text = drawable(dice, look.body, phrase(dice, dice.integer(3, 12)))
+    text = cut(text, look.body, page.width - layout.xs[0])
+    known = len(page.chars)
+    page.text(layout.xs[0], layout.ys[0] - look.body.size * dice.between(0.3, 0.6), text, look.body)
+    page.forget(known)
 
 
 def _decimal_points(look: Look, content: Content) -> dict[int, tuple[float, float]]:

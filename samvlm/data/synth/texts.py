@@ -60,11 +60,18 @@ def draw_text(dice: Dice, width: int, height: int) -> Drawn:
     while y + leading < height - 1:
         kind = dice.weighted({"paragraph": 6, "heading": 1.5, "list": 1.5, "lines": 1.5})
         block = replace(style, bold=kind == "heading" or dice.chance(0.05), italic=dice.chance(0.06))
-        for words, start, spread in _block(dice, kind, block, left, right, indent if kind == "paragraph" else 0.0):
+        for words, start, spread in _block(
+            dice, kind, block, left, right, indent if kind == "paragraph" else 0.0
+        ):
             if y + leading > height - 1:
                 break
             baseline = y + (leading - style.size) / 2 + 0.78 * style.size
-            offset += _draw_line(page, block, words, start, right if justified and spread else None, baseline, offset) + 1
+            offset += (
+                _draw_line(
+                    page, block, words, start, right if justified and spread else None, baseline, offset
+                )
+                + 1
+            )
             lines.append(plain(" ".join(words)))
             y += leading
         y += gap
@@ -94,9 +101,15 @@ def _block(dice: Dice, kind: str, style: Type, left: float, right: float, indent
         return
     bullet = dice.choice(("•", "-", "–", "*", "·", "1", "a"))
     for number_ in range(dice.integer(2, 6)):
-        words = sentence(dice)[: dice.integer(2, 9)] if kind == "list" else [word(dice) for _ in range(dice.integer(1, 6))]
+        words = (
+            sentence(dice)[: dice.integer(2, 9)]
+            if kind == "list"
+            else [word(dice) for _ in range(dice.integer(1, 6))]
+        )
         if kind == "list":
-            mark = f"{number_ + 1}." if bullet == "1" else f"{'abcdef'[number_]})" if bullet == "a" else bullet
+            mark = (
+                f"{number_ + 1}." if bullet == "1" else f"{'abcdef'[number_]})" if bullet == "a" else bullet
+            )
             words = [mark, *words]
         yield _one_line(dice, style, words, left, right), left, False
 

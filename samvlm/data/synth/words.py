@@ -101,7 +101,9 @@ def phrase(dice: Dice, words: int, capital: float = 0.8) -> str:
     """`words` words with blanks between; starts with a capital letter with probability `capital`."""
     parts = [dice.choice(WORDS) if dice.random() < 0.6 else invented(dice) for _ in range(words)]
     if dice.random() < 0.06:
-        parts[-1] = dice.choice((f"({parts[-1]})", f"/{parts[-1]}", f"{parts[-1]},", f"& {parts[-1]}", accented(dice, parts[-1])))
+        parts[-1] = dice.choice(
+            (f"({parts[-1]})", f"/{parts[-1]}", f"{parts[-1]},", f"& {parts[-1]}", accented(dice, parts[-1]))
+        )
     if words > 1 and dice.random() < 0.05:
         parts[0] += dice.choice(("-", " - ", "/", ": ", ", ")) + parts.pop(1)
     text = " ".join(parts)
@@ -174,7 +176,9 @@ def address(dice: Dice) -> str:
     host = f"{invented(dice)}.{dice.choice(('com', 'org', 'de', 'eu', 'co.uk', 'gov', 'edu', 'io'))}"
     if dice.chance(0.6):
         return f"{invented(dice)}{dice.choice(('.', '_', '', '-'))}{invented(dice)}@{host}"
-    return dice.choice(("https://", "www.", "http://")) + host + dice.choice(("", "/", f"/{dice.choice(WORDS)}"))
+    return (
+        dice.choice(("https://", "www.", "http://")) + host + dice.choice(("", "/", f"/{dice.choice(WORDS)}"))
+    )
 
 
 def noise(dice: Dice) -> str:
