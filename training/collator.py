@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 import torch
 from PIL import Image
+from transformers import PreTrainedTokenizerBase
 
 from samvlm.data.datasets import Sample
 from samvlm.model.processing_samvlm import SamVlmProcessor
@@ -33,25 +34,23 @@ class Collator:
     ):
         self.processor, self.dense, self.guide, self.text = processor, dense, guide, text
         self.input_noise = input_noise
-        tokenizer = processor.tokenizer
-        special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
-        single = [i for token, i in tokenizer.get_vocab().items() if len(token) == 1 and i not in special]
-        self.letters = torch.tensor(sorted(single) or [tokenizer.eos_token_id])
+        self.letters = letters_of(processor.tokenizer)
 
     def __call__(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
         """Returns input_ids, attention_mask, labels (B, T); if the samples have images, pixel_values (B, 3, height,
         width) and image_sizes (B, 2); and, if wanted, dense_targets (B, height / 8, width / 4) and guide_targets (B, T)."""
         samples = [self.at_scale(sample) for sample in samples]
-        if self.text:
+        text = self.text and not all(sample.dense_only for sample in samples)
+        if text:
             batch = dict(self.encode(samples))
         else:
             images = [sample.image for sample in samples]
             batch = dict(self.processor.image_processor(images, do_resize=False, return_tensors="pt"))
         if self.dense is not None and "pixel_values" in batch:
             batch["dense_targets"] = self.dense_targets(samples, *batch["pixel_values"].shape[-2:])
-        if self.guide:
+        if self.guide and text:
             batch["guide_targets"] = self.guide_targets(samples, batch)
-        if self.text and self.input_noise:
+        if text and self.input_noise:
             self.add_noise(samples, batch)
         return batch
 
@@ -133,6 +132,16 @@ class Collator:
             chosen = places[letter & (torch.rand(len(places), generator=generator) < self.input_noise)]
             drawn = torch.randint(len(self.letters), (len(chosen),), generator=generator)
             batch["input_ids"][row, chosen] = self.letters[drawn]
+
+
+def letters_of(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Ids of the tokens that are one character: no special tokens, no single bytes of a longer character."""
+    special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
+    single = [i for token, i in tokenizer.get_vocab().items() if len(token) == 1 and i not in special]
+    texts = tokenizer.batch_decode([[i] for i in single])
+    readable = [text == "\n" or (text.isprintable() and text != "\ufffd") for text in texts]
+    letters = [i for i, good in zip(single, readable, strict=True) if good]
+    return torch.tensor(sorted(letters) or [tokenizer.eos_token_id])
 
 
 def with_image(messages: list[dict], image: Image.Image | None) -> list[dict]:

@@ -43,7 +43,9 @@ class Objective(nn.Module):
         """Whether a batch may not need all parameters: no language model runs, or a chat without an image has no
         use for the dense head."""
         runs = self.stage.lm_weight or self.stage.guide_weight
-        return not runs or (self.dense is not None and any("records" in source for source in sources))
+        if not runs or any(source.get("dense_only") for source in sources):
+            return True
+        return self.dense is not None and any("records" in source for source in sources)
 
     def forward(
         self,
@@ -56,7 +58,7 @@ class Objective(nn.Module):
         self.maps.clear()
         if self.guide is not None:
             self.guide.seen.clear()
-        if self.stage.lm_weight or self.stage.guide_weight:
+        if "input_ids" in inputs:
             outputs = self.model(**inputs, use_cache=False)
             loss = self.stage.lm_weight * outputs.loss
             figures["lm_loss"] = outputs.loss

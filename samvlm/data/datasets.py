@@ -41,6 +41,7 @@ class Sample:
     answer:    text of the last turn
     drawn:     the image has the model's scale already and must not be resized
     chars, centres, positions: see `SynthSample`; empty where unknown
+    dense_only: the tower alone reads it, for the dense loss
     """
 
     id: str
@@ -52,6 +53,7 @@ class Sample:
     chars: str = ""
     centres: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     positions: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    dense_only: bool = False
 
 
 @dataclass
@@ -62,6 +64,7 @@ class SynthSource:
     size:    (width, height) of every canvas; None: as the renderer draws them
     options: of the renderer, for example {damage: 0}
     resize:  False: the image is drawn at the model's scale. True: it is resized as files are
+    dense_only: the tower alone reads these, for the dense loss: many more characters a second
     """
 
     synth: str
@@ -69,6 +72,7 @@ class SynthSource:
     size: tuple[int, int] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     resize: bool = False
+    dense_only: bool = False
 
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -101,6 +105,7 @@ class SynthSource:
             chars=drawn.chars,
             centres=drawn.centres,
             positions=drawn.positions,
+            dense_only=self.dense_only,
         )
 
 
@@ -221,6 +226,10 @@ class MixtureDataset:
             return width, height
         return self.canvas(width, height)
 
+    def is_dense_only(self, index: int) -> bool:
+        """Whether the tower alone reads item `index`."""
+        return getattr(self.source_of(index), "dense_only", False)
+
     def __getitem__(self, index: int) -> Sample:
         return self.source_of(index).load(self.seed, index)
 
@@ -266,11 +275,12 @@ class SizeBatchSampler:
     def batches(self) -> Iterator[list[int]]:
         """The batches of all processes, in order."""
         for start in range(0, len(self.dataset), self.window):
-            by_size: dict[tuple[int, int], list[int]] = {}
+            alike: dict[tuple[int, int, bool], list[int]] = {}
             for index in range(start, min(start + self.window, len(self.dataset))):
-                by_size.setdefault(self.dataset.plan(index), []).append(index)
+                key = (*self.dataset.plan(index), self.dataset.is_dense_only(index))
+                alike.setdefault(key, []).append(index)
             batches = []
-            for (width, height), members in by_size.items():
+            for (width, height, _), members in alike.items():
                 room = max(1, min(self.max_images, self.max_pixels // max(1, width * height)))
                 batches += [members[i : i + room] for i in range(0, len(members), room)]
             order = np.random.default_rng([self.seed, start]).permutation(len(batches))

@@ -49,6 +49,9 @@ class Sizes:
     def __len__(self):
         return len(self.sizes)
 
+    def is_dense_only(self, index):
+        return False
+
     def plan(self, index):
         return self.sizes[index]
 
