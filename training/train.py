@@ -22,7 +22,6 @@ from transformers.utils.logging import disable_progress_bar
 import samvlm  # noqa: F401  (registers the Auto classes)
 from samvlm.data.datasets import MixtureDataset, RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
-from samvlm.generation.parser import SHIPPED
 from samvlm.model.assembly import assemble
 from training.recipe import Recipe, load_recipe
 from training.stages import fingerprint, set_trainable
@@ -48,7 +47,9 @@ def build_model(recipe: Recipe):
         return model, processor
     if Path(source).is_dir():
         source = str(Path(source).resolve())  # an adapter keeps the name of its base model
-    elif source == SHIPPED.name:
+    elif source == "samvlm-tiny":
+        from samvlm.generation.parser import SHIPPED
+
         source = str(SHIPPED)
     settings = {"attn_implementation": attention} if attention else {}
     model = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **settings)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from readers import build_reader, draw_strips
+from readers import DECODER, TOWER, build_reader, draw_strips
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from samvlm.data.conversations import read_conversation
 from samvlm.data.datasets import Sample, SynthSource
 from samvlm.data.tasks import messages
+from samvlm.model.assembly import assemble
 from training.collator import Collator
 from training.losses import DenseHead
 
@@ -200,3 +203,50 @@ def test_noise_differs_between_samples_whose_names_end_alike(processor):
     names = ["strip-7-10000042", "table-7-10000042", "strip-8-10000042", "strip-7-10000043", "x" * 300]
     batch = Collator(processor, input_noise=0.5)([dataclasses.replace(sample, id=name) for name in names])
     assert len({tuple(row.tolist()) for row in batch["input_ids"]}) == len(names)
+
+
+@pytest.fixture(scope="module")
+def subwords(tmp_path_factory):
+    """A processor over a byte-level BPE tokenizer, as pretrained language models bring it."""
+    answers = [SynthSource("table", size=(256, 128)).load(1, index).answer for index in range(60)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(answers, trainer)
+    folder = tmp_path_factory.mktemp("subwords")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>").save_pretrained(folder)
+    settings = {name: value for name, value in DECODER.items() if name != "model_type"}
+    config = CONFIG_MAPPING["qwen2"](**settings, vocab_size=500, eos_token_id=0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return assemble(dict(TOWER), str(folder), connector={"factor": 1})[1]
+
+
+def test_subword_tokenizers(subwords):
+    source = SynthSource("table", size=(256, 128), options={"damage": 0.0})
+    samples = [source.load(2, index) for index in range(3)]
+    clean = Collator(subwords, guide=True)(samples)
+    noisy = Collator(subwords, guide=True, input_noise=0.5)(samples)
+    assert torch.equal(clean["labels"], noisy["labels"])
+    seen_long = 0
+    for row, sample in enumerate(samples):
+        assert text_of_labels(subwords, clean, row) == sample.answer + "<|im_end|>"
+        spoken = clean["labels"][row] != -100
+        assert "\ufffd" not in subwords.tokenizer.decode(noisy["input_ids"][row][spoken])
+        place_of = {int(p): i for i, p in enumerate(sample.positions) if p >= 0}
+        first = int((clean["input_ids"][row] == subwords.image_token_id).nonzero()[0])
+        offset = 0
+        places = spoken.nonzero().flatten().tolist()
+        for place in places[:-1]:
+            text = subwords.tokenizer.decode([int(clean["labels"][row, place])])
+            nearest = min((p for p in place_of if p >= offset), default=None)
+            if nearest is not None:
+                x, y = sample.centres[place_of[nearest]]
+                target = int(clean["guide_targets"][row, place - 1])
+                assert target == first + int(y // 16) * 16 + int(x // 16)
+            seen_long += len(text) > 1 and not text.startswith("<")
+            offset += len(text)
+    assert seen_long > 10, "there are tokens of several characters"

@@ -149,7 +149,9 @@ def test_the_dense_head_goes_on_from_a_result_and_from_a_checkpoint(tmp_path, re
     assert main([str(write_recipe(tmp_path, reader_folder, stage=stage))]) == 0
     result = tmp_path / "out" / "1-tower"
     for start in (result, result / "checkpoint-4"):
-        recipe = write_recipe(tmp_path, str(start), stage=stage, trainer={"learning_rate": 0.0, "max_steps": 1})
+        recipe = write_recipe(
+            tmp_path, str(start), stage=stage, trainer={"learning_rate": 0.0, "max_steps": 1}
+        )
         with caplog.at_level("INFO", logger="samvlm.training"):
             assert main([str(recipe), f"trainer.output_dir={tmp_path / 'next'}"]) == 0
         assert f"dense head from {start}" in caplog.messages
@@ -223,7 +225,9 @@ def test_an_adapter_loads_and_merges_to_equal_logits(tied, tmp_path, tables):
 
 
 def test_an_adapters_resumed_run_ends_as_the_unbroken_one(tmp_path, reader_folder):
-    recipe = write_recipe(tmp_path, reader_folder, stage={"lora": {"r": 2, "new_tokens": True, "lora_dropout": 0.1}})
+    recipe = write_recipe(
+        tmp_path, reader_folder, stage={"lora": {"r": 2, "new_tokens": True, "lora_dropout": 0.1}}
+    )
     assert main([str(recipe)]) == 0
     whole, broken = tmp_path / "out" / "1-instruct", tmp_path / "broken" / "1-instruct"
     broken.mkdir(parents=True)
@@ -276,7 +280,9 @@ def test_a_checkpoint_of_another_stage_is_refused(tmp_path, reader_folder, capsy
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(tmp_path, reader_folder, capsys):
-    recipe = write_recipe(tmp_path, reader_folder, trainer={"learning_rate": 1e30, "save_steps": 1, "max_steps": 9})
+    recipe = write_recipe(
+        tmp_path, reader_folder, trainer={"learning_rate": 1e30, "save_steps": 1, "max_steps": 9}
+    )
     assert main([str(recipe)]) == 1
     err = capsys.readouterr().err
     assert "nan at step" in err and "lower trainer.learning_rate" in err and "Traceback" not in err
@@ -287,7 +293,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(tmp_path, read
 
 
 def test_ctrl_c_ends_with_130_and_without_a_traceback(tmp_path, reader_folder):
-    recipe = write_recipe(tmp_path, reader_folder, data={"workers": 1}, trainer={"max_steps": 10_000, "save_steps": 9999})
+    recipe = write_recipe(
+        tmp_path, reader_folder, data={"workers": 1}, trainer={"max_steps": 10_000, "save_steps": 9999}
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
         [sys.executable, str(TRAIN), str(recipe)],
