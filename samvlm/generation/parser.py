@@ -71,7 +71,8 @@ class DocumentParser:
         """Load a model and its processor.
 
         Args:
-            folder: a checkpoint folder or a Hugging Face hub name; None: the checkpoint that ships with samvlm.
+            folder: a checkpoint folder, a LoRA adapter's folder (with peft installed) or a Hugging Face hub name;
+                None: the checkpoint that ships with samvlm.
             device: "cpu", "cuda", …; None: a GPU if there is one.
             dtype: of the weights, such as "bfloat16"; None: bfloat16 on a GPU that has it, else float32.
 
@@ -291,10 +292,10 @@ def _checkpoint(folder: str | Path | None) -> str:
             )
         return str(SHIPPED)
     path = Path(folder).expanduser()
-    if (path / "config.json").is_file():
+    if any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
         return str(path)
     if path.exists():
-        raise ValueError(f"{folder}: not a checkpoint folder, it has no config.json")
+        raise ValueError(f"{folder}: not a checkpoint folder, it has no config.json (or adapter_config.json)")
     if isinstance(folder, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", folder):
         return folder  # a hub name
     raise ValueError(f"{folder}: no such folder; give a checkpoint folder or a hub name such as user/model")
