@@ -177,8 +177,10 @@ class SamVlmTrainer(Trainer):
         finally:
             if heads is not None:
                 core.training_heads = heads
-        if heads is not None:
-            save_file({k: v.contiguous() for k, v in heads.state_dict().items()}, folder / HEADS_FILE)
+        start = self.recipe.model.init_from
+        weights = heads.state_dict() if heads is not None else load_heads(Path(start)) if start else {}
+        if weights:  # a stage that has no use for them hands them on to the next
+            save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / HEADS_FILE)
         self.processor.save_pretrained(folder)
         history = [line for line in self.state.log_history if "loss" in line]
         (folder / "log.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
