@@ -90,6 +90,7 @@ class SamVlmTrainer(Trainer):
             collate_fn=self.data_collator,
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
+            prefetch_factor=16 if data.workers else None,  # drawing times vary: keep some batches in hand
             worker_init_fn=ignore_interrupts,
         )
 
