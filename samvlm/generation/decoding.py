@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -52,39 +52,51 @@ class TokenProbabilities(LogitsProcessor):
     """Notes how probable each chosen token was before any grammar; changes nothing."""
 
     def __init__(self):
-        self.last: torch.Tensor | None = None
-        self.noted: list[float] = []
+        self.last: torch.Tensor | None = None  # (B, vocabulary), of the step that is not chosen yet
+        self.noted: list[torch.Tensor] = []  # (B,) a step
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         if self.last is not None:
-            self.noted.append(float(self.last[input_ids[0, -1]]))
-        self.last = scores[0].float().softmax(-1)
+            self._note(input_ids[:, -1])
+        self.last = scores.float().softmax(-1)
         return scores
 
-    def of(self, ids: list[int]) -> list[float]:
-        """The probabilities of the generated ids."""
-        if self.last is not None and len(self.noted) < len(ids):
-            self.noted.append(float(self.last[ids[-1]]))
-        return self.noted
+    def of(self, generated: torch.Tensor) -> torch.Tensor:
+        """The probabilities (B, T) of the ids (B, T) that were generated, meaningless behind the end of a row."""
+        if self.last is not None and len(self.noted) < generated.shape[1]:
+            self._note(generated[:, -1])
+        return torch.stack(self.noted[: generated.shape[1]], dim=1) if self.noted else generated.float()
+
+    def _note(self, chosen: torch.Tensor) -> None:
+        self.noted.append(self.last.gather(1, chosen[:, None])[:, 0])
 
 
 class RepetitionStop(StoppingCriteria):
-    """Stops when the answer goes in circles; `found` says where."""
+    """Stops each row of a batch whose answer goes in circles; `found[row]` says where.
 
-    def __init__(self, prompt: int):
+    Args:
+        prompt: width of the prompts, padding included.
+        ends: the end tokens. What stands behind one is padding, not a loop.
+    """
+
+    def __init__(self, prompt: int, ends: Iterable[int]):
         self.prompt = prompt
-        self.found: Repetition | None = None
+        self.ends = frozenset(ends)
+        self.found: dict[int, Repetition] = {}
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         if (input_ids.shape[1] - self.prompt) % CHECK_EVERY == 0:
-            self.found = find_repetition(input_ids[0, self.prompt :].tolist())
-        return torch.full((input_ids.shape[0],), self.found is not None, device=input_ids.device)
+            for row, ids in enumerate(input_ids[:, self.prompt :].tolist()):
+                goes_on = row not in self.found and self.ends.isdisjoint(ids)
+                if goes_on and (repetition := find_repetition(ids)):
+                    self.found[row] = repetition
+        return torch.tensor([row in self.found for row in range(len(input_ids))], device=input_ids.device)
 
-    def without_loop(self, ids: list[int]) -> list[int]:
-        """The generated ids up to where the loop starts, and the unit that it repeats once."""
-        if self.found is None:
+    def without_loop(self, row: int, ids: list[int]) -> list[int]:
+        """The ids generated for a row up to where its loop starts, and the unit that it repeats once."""
+        if row not in self.found:
             return ids
-        start, length = self.found.start, self.found.length
+        start, length, _ = self.found[row]
         while start > 0 and ids[start - 1] == ids[start - 1 + length]:  # it may start within a unit
             start -= 1
         return ids[: start + length]

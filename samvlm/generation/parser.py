@@ -6,51 +6,25 @@ print(DocumentParser.from_pretrained()("table.png").to_markdown())
 
 from __future__ import annotations
 
-import inspect
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    ProcessorMixin,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
-from ..data.images import DocumentError, Source, open_pages
-from ..data.otsl import NL, ORIGIN_TOKENS
-from ..data.tables import Table
+from ..data.images import DocumentError, Source, open_image, open_pages
 from ..data.tasks import TASKS
 from ..data.tasks import messages as task_messages
-from ..grammar import OTSLGrammar, close_otsl
 from ..model import modeling_samvlm, processing_samvlm  # noqa: F401  (register the Auto classes)
-from .decoding import AnswerDecoder, CancelStop, PieceStreamer, RepetitionStop, TokenProbabilities
-from .prompts import encode_chat
-from .results import FinishReason, ParseResult
+from .answers import Answer, AnswerGenerator, read_table
+from .results import ParseResult
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "samvlm-tiny"
-MAX_NEW_TOKENS = 2048
-
-
-@dataclass
-class Answer:
-    """What the model generated: ids without the prompt, their text, and how sure it was of each (0 to 1)."""
-
-    ids: list[int]
-    text: str
-    finish_reason: FinishReason
-    probabilities: list[float]
 
 
 class DocumentParser:
@@ -59,7 +33,7 @@ class DocumentParser:
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         self.model = model.eval()
         self.processor = processor
-        self.decoder = AnswerDecoder(processor.tokenizer)
+        self.generator = AnswerGenerator(self.model, processor)
 
     @classmethod
     def from_pretrained(
@@ -154,38 +128,63 @@ class DocumentParser:
             if page.image is None:
                 yield ParseResult(task, finish_reason="error", page=page.index + 1, error=page.error)
                 continue
-            result = self._parse(page.image, task, question, max_new_tokens, grammar, stream)
+            (result,) = self._parse([page.image], task, question, max_new_tokens, grammar, stream)
             result.page = page.index + 1
             yield result
 
+    def parse_batch(
+        self,
+        images: Sequence[Source],
+        task: str = "table",
+        question: str | None = None,
+        max_new_tokens: int | None = None,
+        grammar: bool = True,
+    ) -> list[ParseResult]:
+        """Parse several images at once: what single calls give, in less time where there is memory for it.
+
+        The batch runs until its longest answer ends, so images of similar size go well together.
+
+        Args:
+            images: paths, the bytes of files, or PIL images, of one page each.
+            task, question, max_new_tokens, grammar: as in a call.
+
+        Returns:
+            A result for each image, in order; `seconds` are its share of the whole.
+
+        Raises:
+            DocumentError: one of the images cannot be read.
+        """
+        task_messages(task, question=question)
+        opened = [open_image(image) for image in images]
+        return self._parse(opened, task, question, max_new_tokens, grammar) if opened else []
+
     def _parse(
         self,
-        image: Image.Image,
+        images: list[Image.Image],
         task: str,
         question: str | None,
         max_new_tokens: int | None,
         grammar: bool,
-        stream: Callable[[str], None] | None,
-    ) -> ParseResult:
+        stream: Callable[[str], None] | None = None,
+    ) -> list[ParseResult]:
         start = time.perf_counter()
         is_table = TASKS[task].output == "otsl"
-        answer = self.answer(
-            task_messages(task, question=question),
-            image,
-            max_new_tokens,
-            grammar=grammar and is_table,
-            stream=stream,
-        )
-        tables = _read_table(answer, self.decoder) if is_table else []
-        return ParseResult(
-            task=task,
-            text=answer.text,
-            tables=tables,
-            finish_reason=answer.finish_reason,
-            seconds=time.perf_counter() - start,
-            image_size=image.size,
-            tokens=len(answer.ids),
-        )
+        chats = [task_messages(task, question=question) for _ in images]
+        answers = self.generator.answer(chats, images, max_new_tokens, grammar and is_table, stream)
+        results = [
+            ParseResult(
+                task=task,
+                text=answer.text,
+                tables=read_table(answer, self.generator.decoder) if is_table else [],
+                finish_reason=answer.finish_reason,
+                image_size=image.size,
+                tokens=len(answer.ids),
+            )
+            for image, answer in zip(images, answers, strict=True)
+        ]
+        for result in results:
+            result.seconds = (time.perf_counter() - start) / len(results)
+        return results
 
     def answer(
         self,
@@ -197,81 +196,15 @@ class DocumentParser:
         features: Any = None,
         cancelled: threading.Event | None = None,
     ) -> Answer:
-        """Generate (greedily) the next turn of a chat about an image.
-
-        Args:
-            features: what `encode` gave for this image, so that it is not encoded again.
-            cancelled: generation ends soon after it is set.
-
-        Raises:
-            ValueError: the chat does not fit into the model's context.
-        """
-        inputs = self._inputs(messages, image)
-        if features is not None:
-            for name in self._image_inputs(inputs):
-                inputs.pop(name)
-            inputs["mm_encoder_outputs"] = {"image": features}
-        prompt = inputs["input_ids"].shape[1]
-        budget = self._budget(prompt, max_new_tokens)
-        probabilities = TokenProbabilities()
-        processors: list[LogitsProcessor] = [probabilities]
-        ends = self.model.generation_config.eos_token_id
-        rules = None
-        if grammar:
-            rules = OTSLGrammar.from_tokenizer(self.processor.tokenizer, prompt, ends, budget)
-            processors.append(rules)
-        repetition = RepetitionStop(prompt)
-        stops: list[StoppingCriteria] = [repetition]
-        if cancelled is not None:
-            stops.append(CancelStop(cancelled))
-        output = self.model.generate(
-            **inputs,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=budget,
-            logits_processor=LogitsProcessorList(processors),
-            stopping_criteria=StoppingCriteriaList(stops),
-            streamer=PieceStreamer(self.decoder, stream) if stream else None,
+        """Generate the next turn of a chat about an image; the arguments are those of `AnswerGenerator.answer`."""
+        (answer,) = self.generator.answer(
+            [messages], [image], max_new_tokens, grammar, stream, features, cancelled
         )
-        ids = output[0, prompt:].tolist()
-        certainty = probabilities.of(ids)
-        ended = bool(ids) and ids[-1] in (ends if isinstance(ends, list) else [ends])
-        reason = "stop" if ended and not (rules and rules.truncated(output[0])) else "length"
-        if repetition.found is not None:
-            reason = "repetition"
-            ids = repetition.without_loop(ids)
-        return Answer(ids, self.decoder.decode(ids, escape=grammar), reason, certainty)
+        return answer
 
     def encode(self, image: Image.Image) -> Any:
         """Encode an image once for several calls of `answer`; None if the model takes only pixels."""
-        if "mm_encoder_outputs" not in inspect.signature(self.model.forward).parameters:
-            return None
-        inputs = self._inputs(task_messages("question", question="?"), image)
-        image_inputs = {name: inputs[name] for name in self._image_inputs(inputs)}
-        with torch.no_grad():
-            return self.model.base_model.get_image_features(**image_inputs, return_dict=True)
-
-    def _inputs(self, messages: list[dict[str, Any]], image: Image.Image) -> dict[str, Any]:
-        inputs = encode_chat(self.processor, messages, image)
-        return dict(inputs.to(self.model.device, dtype=self.model.dtype))
-
-    def _image_inputs(self, inputs: dict[str, Any]) -> list[str]:
-        taken = inspect.signature(self.model.base_model.get_image_features).parameters
-        return [name for name in inputs if name in taken]
-
-    def _budget(self, prompt: int, max_new_tokens: int | None) -> int:
-        """How many tokens may be generated behind a prompt of so many."""
-        if max_new_tokens is not None and max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        wanted = max_new_tokens or self.model.generation_config.max_new_tokens or MAX_NEW_TOKENS
-        text_config = self.model.config.get_text_config()
-        context = getattr(text_config, "max_position_embeddings", None)
-        if context is not None and prompt >= context:
-            raise ValueError(
-                f"the prompt has {prompt} tokens, the model's context holds {context}; "
-                "shorten the question or start a new chat"
-            )
-        return wanted if context is None else min(wanted, context - prompt)
+        return self.generator.encode(image)
 
 
 def _usable_device(device: str | torch.device) -> torch.device:
@@ -299,28 +232,3 @@ def _checkpoint(folder: str | Path | None) -> str:
     if isinstance(folder, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", folder):
         return folder  # a hub name
     raise ValueError(f"{folder}: no such folder; give a checkpoint folder or a hub name such as user/model")
-
-
-def _read_table(answer: Answer, decoder: AnswerDecoder) -> list[Table]:
-    """The table of an answer, closed where it was cut off, each cell with the confidence of its worst token."""
-    text, _ = close_otsl(answer.text)
-    try:
-        table = Table.from_otsl(text)
-    except ValueError:  # without the grammar, an answer may hold no table
-        return []
-    worst: dict[tuple[int, int], float] = {}
-    row, col, here = 0, 0, None
-    for token, probability in zip(answer.ids, answer.probabilities, strict=False):
-        name = decoder.otsl_ids.get(token)
-        if name == NL:
-            row, col, here = row + 1, 0, None
-            continue
-        if name is not None:
-            here = (row, col) if name in ORIGIN_TOKENS else None
-            col += 1
-        if here is not None and token not in decoder.dropped:
-            worst[here] = min(worst.get(here, 1.0), probability)
-    for cell in table.cells:
-        value = worst.get((cell.row, cell.col))
-        cell.confidence = round(value, 4) if value is not None else None
-    return [table]

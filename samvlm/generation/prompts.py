@@ -1,4 +1,4 @@
-"""From a chat and its image to model inputs.
+"""From chats and their images to model inputs.
 
 What a user types is text and nothing else: a typed `<image>` or `<|im_end|>` reaches the model as its
 characters, never as the special token of that spelling.
@@ -13,24 +13,53 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from ..data.otsl import TOKENS as OTSL_TOKENS
 
 
-def encode_chat(
-    processor: ProcessorMixin, messages: list[dict[str, Any]], image: Image.Image
+def encode_chats(
+    processor: ProcessorMixin, chats: Sequence[list[dict[str, Any]]], images: Sequence[Image.Image]
 ) -> BatchFeature:
-    """Return the inputs of `generate` for a chat about one image.
+    """Return the inputs of `generate` for a batch of chats, each about one image.
 
     Args:
-        processor: its chat template writes one image placeholder, in the first turn.
-        messages: turns as `samvlm.data.tasks.messages` writes them; texts are taken literally.
-        image: RGB.
+        processor: its chat template writes one image placeholder, in the first turn of a chat.
+        chats: turns as `samvlm.data.tasks.messages` writes them; texts are taken literally.
+        images: RGB, one a chat.
 
     Returns:
-        `input_ids` and `attention_mask` (1, T), and the processor's image inputs.
+        `input_ids` and `attention_mask` (B, T), padded on the left, and the processor's image inputs.
     """
+    tokenizer = processor.tokenizer
+    starts, ends = zip(*(_prompt(processor, chat) for chat in chats), strict=True)
+    adds_start = not (tokenizer.bos_token and starts[0].startswith(tokenizer.bos_token))
+    inputs = processor(
+        images=[[image] for image in images],
+        text=list(starts),
+        add_special_tokens=adds_start,
+        padding=len(chats) > 1,  # some tokenizers have nothing to pad with
+        padding_side="left",
+        return_tensors="pt",
+    )
+    if any(ends):
+        pairs = zip(inputs["input_ids"], inputs["attention_mask"].bool(), ends, strict=True)
+        rows = [torch.cat([ids[real], torch.tensor(end, dtype=ids.dtype)]) for ids, real, end in pairs]
+        inputs["input_ids"] = pad_left(rows, tokenizer.pad_token_id or 0)
+        inputs["attention_mask"] = pad_left([torch.ones_like(row) for row in rows], 0)
+    for extra in ("token_type_ids", "mm_token_type_ids"):
+        inputs.pop(extra, None)
+    return inputs
+
+
+def pad_left(rows: Sequence[torch.Tensor], value: int) -> torch.Tensor:
+    """Rows of any lengths as one tensor (B, T), their ends aligned."""
+    return pad_sequence(list(rows), batch_first=True, padding_value=value, padding_side="left")
+
+
+def _prompt(processor: ProcessorMixin, messages: list[dict[str, Any]]) -> tuple[str, list[int]]:
+    """The text of a chat up to the first reserved spelling that was typed in it, and the ids of what follows."""
     tokenizer = processor.tokenizer
     reserved = reserved_tokens(tokenizer)
     spoken = [token for token in reserved if token not in OTSL_TOKENS]  # answers are full of OTSL
@@ -53,18 +82,11 @@ def encode_chat(
         for turn in messages
     ]
     prompt = processor.apply_chat_template(guarded, add_generation_prompt=True, tokenize=False)
-    first, *rest = prompt.split(marker)
-    adds_start = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
-    inputs = processor(images=[image], text=[first], add_special_tokens=adds_start, return_tensors="pt")
-    if rest:
-        ids = inputs["input_ids"][0].tolist()
-        for typed, piece in zip(literal, rest, strict=True):
-            ids += typed + tokenizer(piece, add_special_tokens=False)["input_ids"]
-        inputs["input_ids"] = torch.tensor([ids])
-        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    for extra in ("token_type_ids", "mm_token_type_ids"):
-        inputs.pop(extra, None)
-    return inputs
+    start, *pieces = prompt.split(marker)
+    end: list[int] = []
+    for typed, piece in zip(literal, pieces, strict=True):
+        end += typed + tokenizer(piece, add_special_tokens=False)["input_ids"]
+    return start, end
 
 
 def reserved_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -15,7 +15,9 @@ from samvlm.data.tables import Table
 from samvlm.data.tasks import messages
 from samvlm.generation import Answer, DocumentParser
 from samvlm.generation import parser as module
-from samvlm.generation.decoding import AnswerDecoder, PieceStreamer, RepetitionStop, TokenProbabilities
+from samvlm.generation.answers import read_table
+from samvlm.generation.decoding import AnswerDecoder, PieceStreamer
+from samvlm.generation.prompts import encode_chats
 
 
 def says(parser, monkeypatch, text: str, end: bool = True) -> None:
@@ -143,33 +145,21 @@ def test_limits_of_an_answer(parser):
         parser(drawing(), max_new_tokens=0)
     with pytest.raises(ValueError, match=r"context holds 4096; shorten the question"):
         parser(drawing(), task="question", question="x" * 5000)
-    assert parser._budget(4000, None) == 96 and parser._budget(10, 50) == 50
+    assert parser.generator.budget(4000) == 96 and parser.generator.budget(10, 50) == 50
 
 
 def test_confidence_is_that_of_the_worst_token(parser):
-    tokenizer = parser.processor.tokenizer
+    tokenizer, decoder = parser.processor.tokenizer, parser.generator.decoder
     ids = tokenizer("<ched>ab<ched>c<nl><fcel>d<ecel><nl>", add_special_tokens=False)["input_ids"]
     sure = [0.9, 0.5, 0.8, 0.7, 0.99, 0.1, 1.0, 0.6, 0.4, 0.2]
-    answer = Answer([*ids, tokenizer.eos_token_id], parser.decoder.decode(ids), "stop", [*sure, 0.3])
-    (table,) = module._read_table(answer, parser.decoder)
+    answer = Answer([*ids, tokenizer.eos_token_id], decoder.decode(ids), "stop", [*sure, 0.3])
+    (table,) = read_table(answer, decoder)
     assert [cell.confidence for cell in table.cells] == [0.5, 0.7, 0.6, 0.4]
-
-
-def test_probabilities_are_those_before_the_grammar():
-    noted = TokenProbabilities()
-    ids, logits = torch.tensor([[7]]), torch.tensor([[0.0, 2.0, 1.0]])
-    for chosen in (2, 0, 1):
-        assert noted(ids, logits) is logits
-        ids = torch.cat([ids, torch.tensor([[chosen]])], dim=1)
-    expected = logits[0].softmax(-1)[[2, 0, 1]].tolist()
-    assert noted.of([2, 0, 1]) == pytest.approx(expected)
 
 
 def test_greedy_answer_equals_plain_generate(parser):
     """Nothing around `generate` changes what the model says."""
-    from samvlm.generation.prompts import encode_chat
-
-    inputs = encode_chat(parser.processor, messages("text"), drawing())
+    inputs = encode_chats(parser.processor, [messages("text")], [drawing()])
     plain = parser.model.generate(**inputs, max_new_tokens=25, do_sample=False)
     answer = parser.answer(messages("text"), drawing(), 25)
     assert plain[0, inputs["input_ids"].shape[1] :].tolist() == answer.ids
@@ -194,16 +184,6 @@ def test_pieces_wait_for_whole_characters(parser):
         streamer.put(torch.tensor([token]))
     streamer.end()
     assert received == ["a", "日", "b"]
-
-
-def test_repetition_stop_needs_a_loop():
-    stop = RepetitionStop(prompt=4)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 300, (1, 4 + 320), generator=generator)
-    loop = torch.arange(4 + 320).unsqueeze(0) % 5
-    for ids, expected in ((noise, False), (loop[:, : 4 + 32], False), (loop, True)):
-        stopped = stop(ids, None)
-        assert stopped.shape == (1,) and bool(stopped) == expected
 
 
 def copy(checkpoint, target):
