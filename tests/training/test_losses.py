@@ -36,9 +36,9 @@ def test_dense_logits_stand_in_the_order_of_the_targets():
         head.project.weight[(1 * 4 + 2) * 3 + 2, 0] = 50.0
         head.project.bias.view(8, 3)[:, 0] = 10.0
     features = torch.zeros(1, 2, 2, 3)
-    features[0, 0, 1, 2] = 1  # patch in row 1, column 2 of the map
+    features[0, 0, 0, 1] = 1  # patch in row 0, column 1 of the map
     targets = torch.zeros(1, 4, 12, dtype=torch.long)
-    targets[0, 1 * 2 + 1, 2 * 4 + 2] = 2
+    targets[0, 0 * 2 + 1, 1 * 4 + 2] = 2
     loss, right = head(features, targets)
     assert right == 1 and loss < 0.05
     elsewhere = torch.roll(targets, 1, dims=2)
@@ -50,7 +50,7 @@ def test_dense_loss_is_cross_entropy_by_character_and_leaves_out_what_is_unknown
     head = DenseHead(4, 16, "ABC")
     features = torch.randn(2, 4, 1, 2)
     targets = torch.zeros(2, 2, 8, dtype=torch.long)
-    targets[0, 0, 0], targets[0, 1, 5] = 1, 3
+    targets[0, 0, 0], targets[0, 1, 2] = 1, 3
     loss, _ = head(features[:1], targets[:1])
     logits = head.project(features[:1].permute(0, 2, 3, 1)).view(
         1, 2, 2, 4, 4
