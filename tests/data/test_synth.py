@@ -27,7 +27,7 @@ def fingerprint(made: SynthSample) -> str:
 
 @pytest.fixture(scope="module")
 def tables() -> list[SynthSample]:
-    return [sample("table", 5, index, max_area=256 * 256) for index in range(150)]
+    return [sample("table", 5, index, max_area=384 * 320) for index in range(150)]
 
 
 def test_the_same_in_another_process_and_order():

@@ -26,7 +26,7 @@ def fresh_fonts() -> Iterator[None]:
 
 
 def test_charset_has_no_doubles():
-    assert len(set(CHARSET)) == len(CHARSET) == 261
+    assert len(set(CHARSET)) == len(CHARSET) == 208
     assert set(ASCII) < set(CHARSET) and "\n" not in CHARSET
 
 

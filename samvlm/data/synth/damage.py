@@ -76,6 +76,7 @@ def speckle(dice: Dice, pixels: np.ndarray) -> np.ndarray:
 
 
 def jpeg(dice: Dice, image: Image.Image) -> Image.Image:
+    """The image after JPEG compression of some quality."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=dice.integer(35, 92))
     return Image.open(buffer).convert("RGB")

@@ -17,6 +17,7 @@ from .texts import draw_text
 STEP = 64  # sides are whole multiples of this
 PADDING = (255, 255, 255)  # the canvas around a document, as the image processor of the shipped model pads it
 _WIDTHS = {128: 0.5, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
+_ASPECTS = {(-1.7, 0.3): 0.7, (-3.2, -1.3): 0.18, (0.2, 1.2): 0.12}  # height to width, as powers of two
 
 
 def plan_size(
@@ -34,7 +35,8 @@ def plan_size(
     width = dice.weighted({w: p for w, p in _WIDTHS.items() if w <= max_side})
     if kind == "question":
         width = min(width, 448)
-    aspect = 2.0 ** dice.between(-1.7, 0.3)
+    low, high = dice.weighted(_ASPECTS)
+    aspect = 2.0 ** dice.between(low, high)
     height = STEP * max(1, round(width * aspect / STEP))
     most = min(max_side, max_area // width, 320 if kind == "question" else max_side) // STEP * STEP
     return width, max(STEP, min(height, most))

@@ -142,7 +142,7 @@ class Page:
                     left += pen + MARGIN
                     top += line
                     area = ink[top : top + height, left : left + width]
-                    maximum(area, coverage, area)
+                    maximum(area, coverage, out=area)
                 x += (advance[char] if char in advance else store.width(char)) + tracking
             centre = line - MARGIN + 0.5 - CENTRE_HEIGHT * store.size
             self.centres += [(middle, centre) for middle in middles]

@@ -4,8 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ..tables import Table
-from .columns import Conventions, phrase
 from .dice import Dice
+from .figures import Conventions
 from .fitting import cut
 from .looks import Look, draw_look
 from .page import Drawn, Page, Type, plain, text_width
@@ -13,7 +13,7 @@ from .rules import draw_rules, draw_shades
 from .table_cells import Content, Item, drawable
 from .table_layout import arrange
 from .tables import draw_items, to_cell, write_answer
-from .words import UPPER, code, invented, letters
+from .words import UPPER, code, invented, letters, phrase
 
 KINDS = {
     "cell": 5,

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from .columns import Column
 from .dice import Dice
+from .figures import Column
 from .looks import Look
 from .page import ITALIC
 from .table_cells import Item, column_align

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from .characters import ASCII
-from .columns import Column
 from .dice import Dice
+from .figures import Column
 from .looks import Look
 from .page import Type, plain
 

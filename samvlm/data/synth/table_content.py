@@ -1,16 +1,8 @@
 """What a synthetic table says: columns of values and labels, as many as its room takes."""
 
-from .columns import (
-    Column,
-    Conventions,
-    label_column,
-    numeric_column,
-    series_column,
-    small_column,
-    text_column,
-    title,
-)
+from .columns import label_column, text_column
 from .dice import Dice
+from .figures import Column, Conventions, numeric_column, series_column, small_column, title
 from .looks import Look
 from .page import plain, text_width
 from .table_body import make_body

@@ -1,7 +1,7 @@
 """Header rows of a synthetic table: single titles, or titles over runs of columns."""
 
-from .columns import Column, title
 from .dice import Dice
+from .figures import Column, title
 from .looks import Look
 from .table_cells import Item, column_align
 
