@@ -10,7 +10,7 @@ from types import ModuleType
 
 import torch
 from torch import nn
-from transformers import SamVisionConfig, SamVisionModel
+from transformers import PreTrainedModel, SamVisionConfig, SamVisionModel
 
 from samvlm import SamVisionTower, SamVisionTowerConfig
 
@@ -44,6 +44,11 @@ def relative_error(result: torch.Tensor, reference: torch.Tensor) -> float:
     return ((result - reference).norm() / reference.norm()).item()
 
 
+def enable_checkpointing(model: PreTrainedModel) -> None:
+    """Under the name of transformers 5.23, or of 5.19."""
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+
+
 def hf_config(config: SamVisionTowerConfig) -> SamVisionConfig:
     return SamVisionConfig(
         hidden_size=config.embed_dim,
@@ -73,7 +78,9 @@ def hf_twin(tower: SamVisionTower, attention: str) -> SamVisionModel:
 def metas_encoder() -> Iterator[type[nn.Module]]:
     """Meta's ImageEncoderViT. The package's own `__init__` wants torchvision for other things: it is left out."""
     spec = importlib.util.find_spec("segment_anything")
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("segment_anything")}
+    before = {
+        name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("segment_anything")
+    }
     try:
         for name, folder in (("segment_anything", ""), ("segment_anything.modeling", "/modeling")):
             bare = ModuleType(name)

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from PIL import Image
-from sam_reference import randomise, relative_error
+from sam_reference import enable_checkpointing, randomise, relative_error
 from tiny import CHARACTERS, TINY_TOWER
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -141,7 +141,7 @@ def test_gradient_checkpointing_changes_nothing(model, processor):
     inputs = batch(processor, (picture(200, 90), "a b"), (picture(60, 200), "12.5"))
     twin = copy.deepcopy(model).train()
     model.train()(**inputs).loss.backward()
-    twin.gradient_checkpointing_enable()
+    enable_checkpointing(twin)
     assert all(layer.gradient_checkpointing for layer in twin.model.vision_tower.layers)
     twin(**inputs).loss.backward()
     for (name, one), two in zip(model.named_parameters(), twin.parameters(), strict=True):
@@ -153,7 +153,7 @@ def test_a_frozen_tower_stays_out_of_the_graph(checkpointing, tiny):
     model, processor = copy.deepcopy(tiny[0]).train(), tiny[1]
     model.model.vision_tower.requires_grad_(False)
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        enable_checkpointing(model)
         model.enable_input_require_grads()
     maps = []
     model.model.vision_tower.register_forward_hook(lambda *args: maps.append(args[2].last_hidden_state))
@@ -294,6 +294,28 @@ def test_each_part_takes_its_attention(tiny_checkpoint):
     assert model.model.vision_tower.config._attn_implementation == "sdpa"
 
 
+def test_adapters_in_the_tower(tiny):
+    """Padded windows take the bias of an adapted projection; merged is the same as beside."""
+    peft = pytest.importorskip("peft")
+    settings = peft.LoraConfig(
+        r=2,
+        init_lora_weights=False,
+        target_modules=r".*vision_tower.*\.(qkv|proj|lin1|lin2|conv2|projection)",
+    )
+    adapted = peft.get_peft_model(copy.deepcopy(tiny[0]), settings)
+    tower = adapted.base_model.model.model.vision_tower
+    pixels = torch.randn(1, 3, 192, 128)
+    features = tower(pixels).last_hidden_state
+    features.square().sum().backward()
+    for name, parameter in tower.named_parameters():
+        assert (parameter.grad is not None) == ("lora_" in name), name
+    with torch.no_grad():
+        merged = adapted.merge_and_unload().model.vision_tower(pixels).last_hidden_state
+        assert relative_error(merged, features) < 1e-5
+        assert relative_error(merged, tiny[0].model.vision_tower(pixels).last_hidden_state) > 1e-2
+
+
+@pytest.mark.slow
 def test_compiled_training_step(tiny):
     model, processor = copy.deepcopy(tiny[0]).train(), tiny[1]
     inputs = batch(processor, (picture(200, 90), "a b"))

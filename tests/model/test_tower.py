@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sam_reference import random_tower, relative_error
+from sam_reference import enable_checkpointing, random_tower, relative_error
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 import samvlm
@@ -173,7 +173,7 @@ def test_gradient_checkpointing_changes_nothing():
     def gradients(checkpointing: bool):
         tower = random_tower(**SMALL).train()
         if checkpointing:
-            tower.gradient_checkpointing_enable()
+            enable_checkpointing(tower)
             assert all(layer.gradient_checkpointing for layer in tower.layers)
         pixels = torch.randn(2, 3, 80, 112, generator=torch.Generator().manual_seed(3))
         tower(pixels).last_hidden_state.square().mean().backward()
@@ -189,7 +189,7 @@ def test_gradient_checkpointing_changes_nothing():
 def test_a_frozen_tower_builds_no_graph(checkpointing):
     tower = random_tower(**SMALL).train().requires_grad_(False)
     if checkpointing:
-        tower.gradient_checkpointing_enable()
+        enable_checkpointing(tower)
         tower.enable_input_require_grads()
     output = tower(torch.zeros(1, 3, 64, 64), output_hidden_states=True)
     for tensor in (output.last_hidden_state, output.hidden_states[-1]):
