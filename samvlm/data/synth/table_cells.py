@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from .characters import ASCII
 from .dice import Dice
 from .figures import Column
 from .looks import Look
-from .page import Type, plain
+from .page import MARKS, Type
+from .words import UPPER
 
 
 @dataclass(slots=True)
@@ -38,11 +38,19 @@ class Content:
     sections: dict[int, str]  # row -> "span" | "plain"
 
 
+_PLAINER = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "≥": ">", "≤": "<", "∼": "~", "≈": "~", "±": "+/-", "×": "x", "…": "..."}
+    | {"’": "'", "‘": "'", "“": '"', "”": '"', "μ": "u", "µ": "u", "²": "2", "³": "3", "†": "*", "‡": "**"}
+    | {"€": "EUR", "£": "GBP", "•": "-"}
+)
+
+
 def drawable(dice: Dice, style: Type, text: str) -> str:
-    """`text` with what the family cannot draw replaced by ASCII letters, blanks made single."""
+    """`text` with single blanks, and with plainer spellings or any letter for what the family cannot draw."""
     if not style.can_draw(text):
         known = style.family.drawable
-        text = "".join(c if c in known or plain(c) == "" else dice.choice(ASCII[34:59]) for c in text)
+        text = "".join(c if c in known or c in MARKS else c.translate(_PLAINER) for c in text)
+        text = "".join(c if c in known or c in MARKS else dice.choice(UPPER) for c in text)
     return " ".join(text.split())
 
 

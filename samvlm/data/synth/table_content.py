@@ -21,7 +21,8 @@ def make_content(dice: Dice, look: Look, width: float, height: float) -> Content
     n_body = max(1, min(TALLEST, int((height - head_room) / pitch)))
     if dice.chance(0.12):
         n_body = dice.integer(1, n_body)
-    columns, texts, widths = _fill_columns(dice, look, conventions, n_body, width)
+    flat = height < 5 * pitch  # no room for titles of several lines
+    columns, texts, widths = _fill_columns(dice, look, conventions, n_body, width, flat)
     n_cols = len(columns)
     items, header_rows = make_header(dice, look, columns, n_cols)
     body, sections = make_body(dice, look, texts, columns, header_rows, n_body, n_cols)
@@ -64,7 +65,7 @@ class _Columns:
 
 
 def _fill_columns(
-    dice: Dice, look: Look, conventions: Conventions, n_body: int, width: float
+    dice: Dice, look: Look, conventions: Conventions, n_body: int, width: float, flat: bool
 ) -> tuple[list[Column], list[list[str]], list[float]]:
     """Columns with their values, one after the other while there is room for one more."""
     style, pad = look.body, 2 * look.pad_x
@@ -89,6 +90,7 @@ def _fill_columns(
                 limit, max(text_width(word, style) for value in values for word in value.split(" "))
             )
         words = column.header.split(" ") if look.header_rows else [""]
+        words = [plain(column.header)] if flat and look.header_rows else words
         column_width = max(style.size, natural, *(text_width(word, look.head) for word in words))
         if used + column_width + pad > (width if columns else 0.7 * width):
             misses += 1

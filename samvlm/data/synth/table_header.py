@@ -19,7 +19,9 @@ def make_header(dice: Dice, look: Look, columns: list[Column], n_cols: int) -> t
         align[0] = "l"
 
     def item(text: str, row: int, col: int, rowspan: int = 1, colspan: int = 1) -> Item:
-        where = "c" if colspan > 1 and look.head_align != "l" else align[col]
+        # Only a centred title, or one with a rule below, shows which columns it stands for.
+        plain_left = look.head_align == "l" and col > 0 and look.rules != "none"
+        where = "c" if colspan > 1 and not plain_left else align[col]
         return Item(text, row, col, rowspan, colspan, "column", look.head, where, "b")
 
     if rows == 1:
