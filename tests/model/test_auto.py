@@ -60,7 +60,7 @@ def test_all_auto_classes(tiny_checkpoint, tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout == EXPECTED

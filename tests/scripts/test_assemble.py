@@ -105,7 +105,7 @@ def test_as_a_command(sources, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "vlm" / "chat_template.jinja").exists()
