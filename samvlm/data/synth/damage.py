@@ -108,9 +108,8 @@ def finish(dice: Dice, page: Page, damage: float = 1.0) -> tuple[Image.Image, np
         if inside:  # never push text off the page
             centres = moved
             paper = page.paper if image.mode == "RGB" else page.paper[0]
-            image = image.transform(
-                image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=paper
-            )
+            filtering = dice.choice((Image.Resampling.BICUBIC, Image.Resampling.BILINEAR))
+            image = image.transform(image.size, Image.Transform.AFFINE, matrix, filtering, fillcolor=paper)
         else:
             done.remove("skew")
     if does("blur", 0.15):

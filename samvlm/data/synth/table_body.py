@@ -26,7 +26,11 @@ def make_body(
     blank_parent = {col for col in range(1, n_cols) if dice.chance(0.7)} if dice.chance(0.6) else set()
     blank_child = {col for col in blank_parent ^ set(range(1, n_cols)) if dice.chance(0.5)}
     bold_parent = dice.chance(0.3)
-    runs = _runs(dice, n_body) if not sections and n_cols > 2 and dice.chance(0.12) else {}
+    runs = (
+        _runs(dice, n_body)
+        if not sections and n_cols > 2 and dice.chance(0.3 if look.rules == "grid" else 0.12)
+        else {}
+    )
     total_row = dice.chance(0.12)
     items: list[Item] = []
     covered = 0

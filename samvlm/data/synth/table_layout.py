@@ -38,6 +38,9 @@ def arrange(
         item.lines = wrap(item.text, style, room + 0.5)
     heights = _row_heights(look, content)
     _drop_rows(content, heights, height)
+    if heights[0] > height:  # one row is left and even that is too tall
+        _cut_lines(content, max(1, int((height - look.pad_y) / look.leading)))
+        heights = _row_heights(look, content)
     spare = height - sum(heights)
     if spare > 0 and dice.chance(0.75):
         extra = min(spare / len(heights), look.body.size * 0.8)
@@ -79,6 +82,14 @@ def _drop_rows(content: Content, heights: list[float], height: float) -> None:
     content.items = [item for item in content.items if item.row < keep]
     for item in content.items:
         item.rowspan = min(item.rowspan, keep - item.row)
+
+
+def _cut_lines(content: Content, most: int) -> None:
+    """Keep the first `most` lines of every cell."""
+    for item in content.items:
+        if len(item.lines) > most:
+            item.lines = item.lines[:most]
+            item.text = " ".join(item.lines)
 
 
 def decimal_offset(item: Item, style: Type) -> float:
