@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -38,12 +39,9 @@ def requirements(distribution: str) -> set[str]:
         name = queue.pop()
         if name in found:
             continue
-        try:
-            needs = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue  # behind a marker for another platform
         found.add(name)
-        queue += [normalise(re.match(r"[\w.-]+", need).group()) for need in needs if "extra ==" not in need]
+        needs = [Requirement(need) for need in metadata.requires(name) or []]
+        queue += [normalise(n.name) for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
     return found
 
 
@@ -157,8 +155,6 @@ sys.exit(main())
 
 
 def test_constraints_pin_every_dependency_inside_its_range():
-    from packaging.requirements import Requirement
-
     pinned = pins("constraints.txt")
     extras = PROJECT["optional-dependencies"].values()
     for text in [*PROJECT["dependencies"], *(entry for extra in extras for entry in extra)]:

@@ -91,6 +91,7 @@ def test_the_whole_model(tiny_checkpoint, tmp_path):
     export_remote_code(model, processor, tmp_path / "exported")
     (tmp_path / "cache").mkdir()
     output = run(VLM, tmp_path / "exported", tmp_path / "again", tmp_path / "cache").splitlines()
+    output = output[:2]  # where deepspeed is installed, saving makes it print a line of its own
     image = Image.radial_gradient("L").resize((200, 90))
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": "Read."}]}],
