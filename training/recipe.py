@@ -3,15 +3,14 @@
 An unknown key is an error that names the nearest one; `key=value` on the command line overrides every document.
 """
 
-import dataclasses
 import difflib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from training.typed_yaml import apply_override, build
 
 PARTS = ("vision_tower", "connector", "language_model")
 STAGES = {
@@ -45,8 +44,8 @@ class DataRecipe:
     """What is read."""
 
     sources: list[dict[str, Any]] = field(default_factory=list)
-    """Each `{synth: KIND, weight: 1, size: [width, height], options: {}, resize: false}` (drawn without end) or
-    `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON)."""
+    """Each `{synth: KIND, weight: 1, size: [width, height], options: {}, resize: false, dense_only: false}` (drawn
+    without end; see SynthSource) or `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON)."""
     seed: int = 1
     """Of drawing, mixing and shuffling; held-out sets take others."""
     max_pixels: int = 1_000_000
@@ -188,6 +187,11 @@ class Recipe:
             raise ValueError(
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
             )
+        if not self.stage.dense_weight and any(source.get("dense_only") for source in self.data.sources):
+            raise ValueError(
+                "data.sources: dense_only samples are for the dense loss alone, and stage.dense_weight=0: set it, or "
+                "leave dense_only out."
+            )
         drawn = ["synth" in source for source in self.data.sources]
         for key in ("dense_weight", "guide_weight"):
             if getattr(self.stage, key) and not any(drawn):
@@ -229,8 +233,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Re
                 f"{path}: document {number + 1} is not a mapping of model, data, stage, trainer."
             )
         for override in overrides or []:
-            _apply(document, override)
-        recipe = _build(Recipe, document, f"{path.name}")
+            apply_override(document, override)
+        recipe = build(Recipe, document, f"{path.name}")
         if number == 0 and recipe.model.init_from == "previous":
             raise ValueError(
                 f"{path}: the first document has no previous one: model.init_from names a folder."
@@ -252,71 +256,3 @@ def find_recipe(path: str | Path) -> Path:
     near = difflib.get_close_matches(str(path), names, 1)
     hint = f" Did you mean {near[0]}?" if near else f" Recipes: {', '.join(names)}."
     raise ValueError(f"there is no recipe {path}.{hint}")
-
-
-def _apply(document: dict, override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise ValueError(f"{override!r}: write section.key=value.")
-    *sections, last = key.split(".")
-    place = document
-    for section in sections:
-        if place.get(section) is None:
-            place[section] = {}
-        place = place[section]
-        if not isinstance(place, dict):
-            raise ValueError(f"{override!r}: {section} is not a section.")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"{override!r}: the value is not valid YAML; quote it.") from None
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a mapping, got {values!r}.")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(fields)}."
-            raise ValueError(f"{where}: unknown key {key!r}: {hint}")
-    built = {}
-    for name in fields:
-        if dataclasses.is_dataclass(hints[name]):
-            built[name] = _build(hints[name], values.get(name) or {}, f"{where}: {name}")
-        elif name in values:
-            built[name] = _convert(hints[name], values[name], f"{where}: {name}")
-    try:
-        return kind(**built)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as `hint` wants it; YAML reads 1e-4 as text, and numbers may come whole."""
-    choices = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        if value in choices:
-            return value
-        raise ValueError(f"{where}={value!r}: choose one of {', '.join(map(str, choices))}.")
-    if isinstance(hint, types.UnionType):
-        if value is None and type(None) in choices:
-            return None
-        return _convert(next(c for c in choices if c is not type(None)), value, where)
-    plain = typing.get_origin(hint) or hint
-    try:
-        if plain is float and not isinstance(value, bool):
-            return float(value)
-        if plain is int and not isinstance(value, bool) and float(value) == int(float(value)):
-            return int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}={value!r}: a number is needed.") from None
-    if plain is dict and isinstance(value, dict) and choices and choices[1] is float:
-        return {key: _convert(float, item, f"{where}.{key}") for key, item in value.items()}
-    if plain is list and isinstance(value, list) and choices and choices[0] in (int, str):
-        return [_convert(choices[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
-        raise ValueError(f"{where}={value!r}: expected {plain.__name__}.")
-    return value

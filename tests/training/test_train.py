@@ -81,8 +81,8 @@ def test_the_debug_recipe_runs_all_three_stages(debug_run):
             return_tensors="pt",
         )
         assert model.generate(**inputs, max_new_tokens=2).shape[1] > inputs["input_ids"].shape[1]
-    assert (debug_run / "1-tower" / "training_heads.safetensors").is_file()
-    assert not (debug_run / "2-align" / "training_heads.safetensors").is_file()
+    heads = [load_file(debug_run / name / "training_heads.safetensors") for name in ("1-tower", "3-instruct")]
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0]), "handed on to later stages"
 
 
 def test_the_loss_falls_over_the_stages(debug_run):
@@ -158,6 +158,21 @@ def test_the_dense_head_goes_on_from_a_result_and_from_a_checkpoint(tmp_path, re
         heads = load_file(tmp_path / "next" / "1-tower" / "training_heads.safetensors")
         saved = load_file(result / "training_heads.safetensors")
         assert all(torch.equal(heads[name], saved[name]) for name in saved)
+
+
+def test_some_samples_may_be_for_the_tower_alone(tmp_path, reader_folder):
+    recipe = write_recipe(
+        tmp_path,
+        reader_folder,
+        data={"sources": [{**STRIPS, "dense_only": True}, {**STRIPS, "weight": 1.0}], "max_images": 1},
+        stage={"name": "tower", "dense_weight": 1.0, "guide_weight": 0.5},
+        trainer={"max_steps": 8, "logging_steps": 1},
+    )
+    assert main([str(recipe)]) == 0
+    lines = log_of(tmp_path / "out" / "1-tower")
+    assert all("dense_loss" in line for line in lines)
+    assert {"lm_loss" in line for line in lines} == {True, False}
+    assert all(("guide_loss" in line) == ("lm_loss" in line) for line in lines)
 
 
 @pytest.fixture
