@@ -88,6 +88,12 @@ def build_parser() -> argparse.ArgumentParser:
     parse.add_argument(
         "--task", choices=("table", "text", "form"), default="table", help="what to read (default: table)"
     )
+    parse.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="parse N pages at once: faster for many, takes more memory (default: 8 with -o, else 1)",
+    )
     add_model(parse)
 
     chat = add("chat", "questions about an image", CHAT_HELP)

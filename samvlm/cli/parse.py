@@ -7,6 +7,7 @@ import glob
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,6 +16,10 @@ from ..data.images import DocumentError, Page, display_name, open_pages
 from ..generation import DocumentParser, ParseResult
 from .console import BAD_INPUT, INTERRUPTED, OK, PAGE_FAILED, load, next_page, say
 from .outputs import FolderOutput, StreamOutput
+
+BATCH_SIZE = 8  # pages, where files are written; on the screen, tables are to appear one after the other
+WINDOW = 4  # batches whose pages are sorted by size, so that those of one batch take about equally long
+WAITING_PIXELS = 100_000_000  # of pages that wait, 300 MB
 
 
 class ModelError(Exception):
@@ -30,30 +35,25 @@ def run(options: argparse.Namespace) -> int:
         say(f"error: {problem}")
         return BAD_INPUT
     reader = Reader(options, output)
-    worst, done = OK, 0
     shown = options.output is None and sys.stdout.isatty()  # the tables themselves show the progress
     quiet = len(files) < 2 or shown or not sys.stderr.isatty()
-    bar = tqdm(files, unit="file", file=sys.stderr, disable=quiet, leave=False)
+    bar = tqdm(total=len(files), unit="file", file=sys.stderr, disable=quiet, leave=False)
     try:
-        for number, path in enumerate(bar):
-            try:
-                output.check(number)
-                worst = max(worst, reader.parse(number, path))
-                done += 1
-            except DocumentError as problem:
-                say(f"error: {problem}")
-                worst = BAD_INPUT
+        for number, path in enumerate(files):
+            reader.read(number, path)
+            bar.update(reader.done + len(reader.failed) - bar.n)
+        reader.parse_waiting()
     except ModelError as problem:
         say(f"error: {problem}")
         return BAD_INPUT
     except KeyboardInterrupt:
         bar.close()
-        say(f"interrupted; {done} of {len(files)} files are done")
+        say(f"interrupted; {reader.done} of {len(files)} files are done")
         return INTERRUPTED
     finally:
         bar.close()
         output.close()
-    return worst
+    return reader.worst
 
 
 def _output(options: argparse.Namespace, files: list[str]) -> FolderOutput | StreamOutput:
@@ -72,48 +72,124 @@ def expand(patterns: Sequence[str]) -> list[str]:
     return files
 
 
+@dataclass
+class Job:
+    """A page of file `number` that was read and waits to be parsed."""
+
+    number: int
+    path: str
+    page: Page
+
+    def area(self) -> int:
+        """Pixels of its image."""
+        return self.page.image.width * self.page.image.height
+
+    def __str__(self) -> str:
+        return display_name(self.path) + (f": page {self.page.index + 1}" if self.page.index else "")
+
+
 class Reader:
-    """Parses one file after the other, with a model that is loaded when the first page is there."""
+    """Reads one file after the other and parses their pages in batches, in order.
+
+    The model is loaded when the first page is there. `worst` is the exit code so far, `done` how many files were
+    parsed and written, `failed` the numbers of those that could not be.
+    """
 
     def __init__(self, options: argparse.Namespace, output: FolderOutput | StreamOutput):
         self.options, self.output = options, output
+        self.batch_size = options.batch_size or (BATCH_SIZE if options.output else 1)
         self.parser: DocumentParser | None = None
+        self.worst = OK
+        self.done = 0
+        self.failed: set[int] = set()
+        self.waiting: list[Job] = []
+        self.last = -1  # number of the last file that was read to its end
 
-    def parse(self, number: int, path: str) -> int:
-        """Parse and write all pages of file `number`; returns `PAGE_FAILED` if one could not be read.
+    def read(self, number: int, path: str) -> None:
+        """Read file `number`; whenever there are pages enough, parse and write them.
 
-        Raises DocumentError if the file cannot be read, parsed or its output written.
+        Raises ModelError, once the first page is there, if the model cannot be loaded.
         """
-        worst = OK
-        pages = open_pages(path, password=self.options.password, max_pages=self.options.max_pages)
         try:
-            while (page := next_page(pages)) is not None:
-                if page.image is None:
-                    say(f"error: {page.error}")
-                    worst = PAGE_FAILED
-                    continue
-                where = display_name(path) + (f": page {page.index + 1}" if page.index else "")
-                result = self._parse_page(page, where)
-                self.output.write(number, path, result)
-                if result.finish_reason != "stop":
-                    say(f"warning: {where}: {_cut_off(result)}")
-        finally:
-            pages.close()
-        return worst
+            self.output.check(number)
+            pages = open_pages(path, password=self.options.password, max_pages=self.options.max_pages)
+            try:
+                while number not in self.failed and (page := next_page(pages)) is not None:
+                    if page.image is None:
+                        say(f"error: {page.error}")
+                        self.worst = max(self.worst, PAGE_FAILED)
+                        continue
+                    self._load()
+                    self.waiting.append(Job(number, path, page))
+                    if self._is_enough():
+                        self.parse_waiting()
+            finally:
+                pages.close()
+        except DocumentError as problem:
+            self._fail(number, problem)
+        self.last = number
+        self._settle(number)
 
-    def _parse_page(self, page: Page, where: str) -> ParseResult:
+    def parse_waiting(self) -> None:
+        """Parse and write the pages that were read; what fails costs its own file."""
+        for result in self._parse(self.waiting):
+            job = self.waiting[0]
+            if job.number not in self.failed:
+                try:
+                    self._write(job, result)
+                except DocumentError as problem:
+                    self._fail(job.number, problem)
+            self.waiting.pop(0)
+            self._settle(job.number)
+
+    def _load(self) -> None:
         if self.parser is None:
             try:
                 self.parser = load(self.options)
             except ValueError as problem:
                 raise ModelError(problem) from None
+
+    def _is_enough(self) -> bool:
+        pages = self.batch_size * (WINDOW if self.batch_size > 1 else 1)
+        return len(self.waiting) >= pages or sum(map(Job.area, self.waiting)) >= WAITING_PIXELS
+
+    def _parse(self, jobs: list[Job]) -> list[ParseResult | DocumentError]:
+        """Parse in batches of similar size; a result, or what was wrong, for each job in order."""
+        by_area = sorted(range(len(jobs)), key=lambda number: jobs[number].area())
+        results: dict[int, ParseResult | DocumentError] = {}
+        for first in range(0, len(jobs), self.batch_size):
+            numbers = by_area[first : first + self.batch_size]
+            batch = self._parse_batch([jobs[number] for number in numbers])
+            results.update(zip(numbers, batch, strict=True))
+        return [results[number] for number in range(len(jobs))]
+
+    def _parse_batch(self, jobs: list[Job]) -> list[ParseResult | DocumentError]:
+        images = [job.page.image for job in jobs]
         limit = self.options.max_new_tokens
         try:
-            result = self.parser(page.image, task=self.options.task, max_new_tokens=limit)
-        except (ValueError, RuntimeError) as problem:  # too little context, memory …: the next page may do
-            raise DocumentError(f"{where}: {str(problem).splitlines()[0]}") from None
-        result.page = page.index + 1
-        return result
+            return self.parser.parse_batch(images, task=self.options.task, max_new_tokens=limit)
+        except (ValueError, RuntimeError) as problem:  # too little context, memory …: one alone may do
+            if len(jobs) > 1:
+                return [result for job in jobs for result in self._parse_batch([job])]
+            return [DocumentError(f"{jobs[0]}: {str(problem).splitlines()[0]}")]
+
+    def _write(self, job: Job, result: ParseResult | DocumentError) -> None:
+        if isinstance(result, DocumentError):
+            raise result
+        result.page = job.page.index + 1
+        self.output.write(job.number, job.path, result)
+        if result.finish_reason != "stop":
+            say(f"warning: {job}: {_cut_off(result)}")
+
+    def _settle(self, number: int) -> None:
+        """Count a file as done if nothing of it is left to do."""
+        waits = number > self.last or any(job.number == number for job in self.waiting)
+        self.done += not waits and number not in self.failed
+
+    def _fail(self, number: int, problem: DocumentError) -> None:
+        say(f"error: {problem}")
+        self.worst = BAD_INPUT
+        self.failed.add(number)
 
 
 def _cut_off(result: ParseResult) -> str:
