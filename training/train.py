@@ -7,11 +7,14 @@ torchrun --nproc_per_node 2 training/train.py configs/debug_cpu.yaml trainer.out
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":  # Ctrl-C while the libraries load, which takes seconds
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import torch
 import torch.distributed as dist
@@ -213,5 +216,6 @@ def one_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())
