@@ -14,27 +14,24 @@ from PIL import Image
 
 DPI = 120
 MARGIN = 12  # pixels of white around the outermost ink
-SOURCE = r""".fam T
+SOURCE = r""".fam H
 .ps 10
 .vs 14p
 .sp 2
 .TS
 tab(;);
-lp10 cp10 s cp10 s cp10
-^ c c c c ^
-l n n n n n.
+lp10 cp10 cp10 cp10 cp10
+l n n n n.
 _
-Catalyst;Yield (%);Cost (EUR/kg);Runs
-;\_;\_;\_;\_;
-;Batch;Flow;Lab;Plant;
+Catalyst;Batch (%);Flow (%);Cost (EUR);Runs
 _
-Palladium;91.4;88.0;1,250;940;12
-Nickel;84.7;86.2;310;225;18
-Copper;62.9;71.5;96;74;9
-Iron;48.3;55.1;41;38;15
-Cobalt;77.0;79.6;405;362;7
+Palladium;91.4;88.0;1,250;12
+Nickel;84.7;86.2;310;18
+Copper;62.9;71.5;96;9
+Iron;48.3;55.1;41;15
+Cobalt;77.0;79.6;405;7
 _
-Mean;72.9;76.1;420;328;12.2
+Mean;72.9;76.1;420;12.2
 _
 .TE
 """
