@@ -1,61 +1,20 @@
-"""Whole runs: three stages, their losses and folders, resume, records, adapters, bad input, interruption."""
+"""Whole runs: three stages, their losses and folders, resume, records, adapters."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from readers import build_reader, draw_strips
+from runs import STRIPS, log_of, same, weights, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from samvlm.data.synth import sample
 from training.collator import Collator
 from training.train import main
-
-TRAIN = Path(__file__).resolve().parents[2] / "training" / "train.py"
-STRIPS = {"synth": "strip", "size": [128, 64], "options": {"damage": 0.0}}
-
-
-def write_recipe(folder: Path, init_from: str, **sections) -> Path:
-    """A recipe of a few steps; `sections` add to data, stage and trainer."""
-    recipe = {
-        "model": {"init_from": init_from, **sections.get("model", {})},
-        "data": {"sources": [STRIPS], "max_pixels": 16384, **sections.get("data", {})},
-        "stage": {"name": "instruct", **sections.get("stage", {})},
-        "trainer": {
-            "output_dir": str(folder / "out"),
-            "max_steps": 4,
-            "learning_rate": 3e-3,
-            "logging_steps": 2,
-            "save_steps": 2,
-            "use_cpu": True,
-            **sections.get("trainer", {}),
-        },
-    }
-    path = folder / "recipe.yaml"
-    path.write_text(json.dumps(recipe))  # JSON is YAML
-    return path
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def log_of(folder: Path) -> list[dict]:
-    return json.loads((folder / "log.json").read_text())
-
-
-def same(first: Path, second: Path) -> bool:
-    a, b = weights(first), weights(second)
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.fixture(scope="module")
@@ -250,120 +209,3 @@ def test_an_adapters_resumed_run_ends_as_the_unbroken_one(tmp_path, reader_folde
     assert main([str(recipe), f"trainer.output_dir={broken.parent}", "trainer.resume=auto"]) == 0
     first, second = (load_file(f / "adapter_model.safetensors") for f in (whole, broken))
     assert first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "told"),
-    [
-        (["data.sources=[{synth: tabel}]"], "unknown kind 'tabel'"),
-        (["data.sources=[{synth: table, wieght: 2}]"], "wieght"),
-        (["data.sources=[{records: missing.jsonl}]"], "no record file at missing.jsonl"),
-        (["trainer.max_stepps=3"], "did you mean 'max_steps'"),
-        (["model.init_from=null", "model.assemble={towr: {}}"], "towr"),
-        (["trainer.resume=nowhere"], "trainer.resume=nowhere is no checkpoint"),
-        (["trainer.schedule=cosinus"], "cosinus"),
-        (["stage.guide_weight=1", "stage.guide_layers=[7]"], "stage.guide_layers=[7]"),
-        (["stage.lora={rnk: 3}"], "stage.lora"),
-        (["data.sources=[{synth: strip, size: [512, 64]}]"], "at most 256"),
-        (["data.sources=[{synth: strip, size: [512, 64]}]", "data.workers=1"], "at most 256"),
-        (["data.sources=[{synth: strip, size: [32, 16]}]", "data.workers=1"], "too small"),
-    ],
-)
-def test_bad_input_gets_one_line_and_exit_code_2(overrides, told, tmp_path, reader_folder, capsys):
-    assert main([str(write_recipe(tmp_path, reader_folder)), *overrides]) == 2
-    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("samvlm train:")]
-    assert len(err) == 1 and told in err[0] and "Traceback" not in err[0]
-
-
-def test_a_missing_model_or_recipe_is_told(tmp_path, capsys):
-    assert main([str(write_recipe(tmp_path, str(tmp_path / "no_model")))]) == 2
-    assert main(["no_such_recipe"]) == 2
-    assert main([]) == 2
-    assert main(["--help"]) == 0
-    err = capsys.readouterr().err
-    assert "no_model" in err and "there is no recipe no_such_recipe" in err and "Traceback" not in err
-
-
-def test_a_checkpoint_of_another_stage_is_refused(tmp_path, reader_folder, capsys):
-    recipe = write_recipe(tmp_path, reader_folder, stage={"name": "tower"})
-    assert main([str(recipe)]) == 0
-    overrides = ["trainer.resume=auto", "trainer.max_steps=6"]
-    assert main([str(recipe), *overrides, "stage.dense_weight=1"]) == 2
-    assert "lacks 2 weights of this stage, the first is training_heads." in capsys.readouterr().err
-    assert main([str(recipe), *overrides, "stage.train=[connector]"]) == 2
-    assert "samvlm train: " in capsys.readouterr().err
-
-
-def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(tmp_path, reader_folder, capsys):
-    recipe = write_recipe(
-        tmp_path, reader_folder, trainer={"learning_rate": 1e30, "save_steps": 1, "max_steps": 9}
-    )
-    assert main([str(recipe)]) == 1
-    err = capsys.readouterr().err
-    assert "nan at step" in err and "lower trainer.learning_rate" in err and "Traceback" not in err
-    folder = tmp_path / "out" / "1-instruct"
-    assert not (folder / "model.safetensors").exists()
-    for checkpoint in folder.glob("checkpoint-*"):
-        assert all(tensor.isfinite().all() for tensor in weights(checkpoint).values())
-
-
-@pytest.mark.parametrize("when", ["while it loads", "while it trains"])
-def test_ctrl_c_ends_with_130_and_without_a_traceback(when, tmp_path, reader_folder):
-    trainer = {"max_steps": 10_000, "save_steps": 9999}
-    recipe = write_recipe(tmp_path, reader_folder, data={"workers": 1}, trainer=trainer)
-    run = subprocess.Popen(
-        [sys.executable, "-v", str(TRAIN), str(recipe)]
-        if "loads" in when
-        else [sys.executable, str(TRAIN), str(recipe)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    sign = "import 'torch'" if "loads" in when else "step 2/"
-    lines = []
-    try:
-        for line in run.stderr:
-            lines.append(line)
-            if line.startswith(sign):
-                break
-        time.sleep(0.3)
-        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        lines += run.communicate(timeout=60)[1].splitlines()
-    finally:
-        run.kill()
-    said = "\n".join(line for line in lines if not line.startswith(("#", "import ")))
-    assert run.returncode == 130, said
-    assert "Traceback" not in said and "KeyboardInterrupt" not in said
-    assert "loads" in when or "interrupted; trainer.resume=auto" in said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dense_only", [False, True])
-def test_two_processes_train_as_one_with_twice_the_accumulation(dense_only, tmp_path, reader_folder):
-    """DDP over gloo: the same weights, and a clean end. Without the language model its weights have no gradient."""
-    stage = {"name": "tower", "dense_weight": 0.5, "guide_weight": 0.0 if dense_only else 0.5}
-    recipe = write_recipe(
-        tmp_path,
-        reader_folder,
-        stage={**stage, "lm_weight": 0.0 if dense_only else 1.0},
-        trainer={"gradient_accumulation_steps": 2},
-    )
-    assert main([str(recipe)]) == 0
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    overrides = ["trainer.gradient_accumulation_steps=1", f"trainer.output_dir={tmp_path / 'two'}"]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(TRAIN), str(recipe), *overrides],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    one, two = weights(tmp_path / "out" / "1-tower"), weights(tmp_path / "two" / "1-tower")
-    for name in one:
-        assert torch.allclose(one[name], two[name], atol=1e-5), name
-    first, second = log_of(tmp_path / "out" / "1-tower"), log_of(tmp_path / "two" / "1-tower")
-    for a, b in zip(first, second, strict=True):
-        assert a["dense_loss"] == pytest.approx(b["dense_loss"], abs=2e-3)
-    assert done.stderr.count("step 4/4") == 1, "one process speaks"

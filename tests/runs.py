@@ -1,0 +1,44 @@
+"""Short recipes for the tests of whole runs, and what the runs leave behind."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+TRAIN = Path(__file__).resolve().parents[1] / "training" / "train.py"
+STRIPS = {"synth": "strip", "size": [128, 64], "options": {"damage": 0.0}}
+
+
+def write_recipe(folder: Path, init_from: str, **sections) -> Path:
+    """A recipe of a few steps; `sections` add to data, stage and trainer."""
+    recipe = {
+        "model": {"init_from": init_from, **sections.get("model", {})},
+        "data": {"sources": [STRIPS], "max_pixels": 16384, **sections.get("data", {})},
+        "stage": {"name": "instruct", **sections.get("stage", {})},
+        "trainer": {
+            "output_dir": str(folder / "out"),
+            "max_steps": 4,
+            "learning_rate": 3e-3,
+            "logging_steps": 2,
+            "save_steps": 2,
+            "use_cpu": True,
+            **sections.get("trainer", {}),
+        },
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(recipe))  # JSON is YAML
+    return path
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def log_of(folder: Path) -> list[dict]:
+    return json.loads((folder / "log.json").read_text())
+
+
+def same(first: Path, second: Path) -> bool:
+    a, b = weights(first), weights(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
