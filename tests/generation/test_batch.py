@@ -28,23 +28,37 @@ def noise(width: int, height: int) -> Image.Image:
 
 @contextmanager
 def saying(parser, *texts: str):
-    """Let each row of a batch want its text and then the end, in a real `generate`."""
-    tokenizer, step = parser.processor.tokenizer, 0
+    """Let each row of a batch want its text and then the end; yields how many rows each `generate` had, for how long.
+
+    The texts start with different tokens: rows are told apart by their first one.
+    """
+    tokenizer, generate, calls = parser.processor.tokenizer, parser.model.generate, []
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    by_first = {ids[0]: ids for ids in rows}
+    assert len(by_first) == len(rows)
+    prompt = None
 
-    def override(module, inputs, logits):
-        nonlocal step
-        logits = torch.full_like(logits, -20.0)
-        for row, ids in enumerate(rows):
-            logits[row, -1, ids[step] if step < len(ids) else tokenizer.eos_token_id] = 0.0
-        step += 1
-        return logits
+    def want(input_ids, scores):
+        scores = torch.full_like(scores, -20.0)
+        step = input_ids.shape[1] - prompt
+        for row, so_far in enumerate(input_ids[:, prompt:].tolist()):
+            ids = by_first[so_far[0]] if step else rows[row]
+            scores[row, ids[step] if step < len(ids) else tokenizer.eos_token_id] = 0.0
+        return scores
 
-    handle = parser.model.lm_head.register_forward_hook(override)
+    def guided(logits_processor, **inputs):
+        nonlocal prompt
+        width = inputs["input_ids"].shape[1]
+        prompt = prompt or width
+        output = generate(logits_processor=[want, *logits_processor], **inputs)
+        calls.append((len(output), output.shape[1] - width))
+        return output
+
+    parser.model.generate = guided
     try:
-        yield
+        yield calls
     finally:
-        handle.remove()
+        del parser.model.generate
 
 
 def test_rows_are_single_calls(parser):
@@ -81,7 +95,7 @@ def test_each_row_ends_for_itself(parser, grammar):
     """A short answer is no loop of padding, a loop costs only its own row, a long answer goes on to its limit."""
     short = "<ched>Year<ched>Sales<nl><fcel>2004<fcel>34.7<nl>"
     start = "<fcel>a<fcel>b<nl>"
-    long = "".join(f"<fcel>{number}<fcel>{number * 7919 % 1000}<nl>" for number in range(100))
+    long = "".join(f"<rhed>{number}<fcel>{number * 7919 % 1000}<nl>" for number in range(100))
     texts = [short, start + LOOP * 80, long, "<ecel><nl>"]
     reasons = ["stop", "repetition", "length", "stop"]
     images = [drawing()] * len(texts)
@@ -97,20 +111,26 @@ def test_each_row_ends_for_itself(parser, grammar):
             assert facts(parser(drawing(), max_new_tokens=320, grammar=grammar)) == facts(result)
 
 
-def test_the_batch_ends_with_its_last_row(parser, monkeypatch):
-    lengths, generate = [], parser.model.generate
-
-    def noted(**inputs):
-        output = generate(**inputs)
-        lengths.append(output.shape[1] - inputs["input_ids"].shape[1])
-        return output
-
-    monkeypatch.setattr(parser.model, "generate", noted)
-    with saying(parser, "<fcel>a<nl>", "<fcel>abc<nl>"):
-        parser.parse_batch([drawing()] * 2, max_new_tokens=300)
-    with saying(parser, LOOP * 100, LOOP * 100):
+def test_rows_that_have_ended_are_left_behind(parser):
+    texts = ["<fcel>a<nl>", "<ched>abc<nl>", "<ecel><nl>", "<rhed>" + "ab" * 20 + "<nl>", "<srow>abcdef<nl>"]
+    with saying(parser, *texts) as calls:
+        results = parser.parse_batch([drawing()] * 5, max_new_tokens=300)
+    assert [result.text for result in results] == texts
+    assert {result.finish_reason for result in results} == {"stop"}
+    assert calls == [(5, 6), (2, 3), (1, 34)]  # 3, 4 and 6 tokens; 9; 43
+    assert all(cell.confidence > 0.99 for result in results for cell in result.tables[0].cells)
+    with saying(parser, LOOP * 100, "<ched>" + LOOP * 100) as calls:
         parser.parse_batch([drawing()] * 2, max_new_tokens=900)
-    assert lengths[0] == 6 and lengths[1] < 300
+    assert sum(steps for _, steps in calls) < 300
+
+
+def test_the_limit_holds_for_the_rows_that_are_left(parser):
+    texts = ["<ecel><nl>", "<fcel>" + "ab" * 300, "<ched>" + "cd" * 300]
+    for limit in (3, 4, 50):
+        with saying(parser, *texts):
+            results = parser.parse_batch([drawing()] * 3, max_new_tokens=limit)
+        assert [result.tokens for result in results] == [3, limit, limit]
+        assert [result.finish_reason for result in results][1:] == ["length"] * 2
 
 
 def test_every_source_and_none(parser, tmp_path):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 from readers import build_reader, draw_strips
-from runs import STRIPS, log_of, same, weights, write_recipe
 from safetensors.torch import load_file
+from short_runs import STRIPS, log_of, same, weights, write_recipe
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from samvlm.data.synth import sample

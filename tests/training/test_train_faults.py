@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from runs import TRAIN, log_of, weights, write_recipe
+from short_runs import TRAIN, log_of, weights, write_recipe
 
 from training.train import main
 
