@@ -10,21 +10,14 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    ProcessorMixin,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import PreTrainedModel, ProcessorMixin
 
 from ..data.otsl import NL, ORIGIN_TOKENS
 from ..data.tables import Table
 from ..data.tasks import messages as task_messages
 from ..grammar import OTSLGrammar, close_otsl
-from .cache import growing_cache
-from .decoding import AnswerDecoder, CancelStop, PieceStreamer, RepetitionStop, TokenProbabilities
+from .batch import generate_rows
+from .decoding import AnswerDecoder, PieceStreamer
 from .prompts import encode_chats
 from .results import FinishReason
 
@@ -83,44 +76,21 @@ class AnswerGenerator:
         prompt = inputs["input_ids"].shape[1]
         budget = self.budget(prompt, max_new_tokens)
         ends = self.end_tokens()
-        probabilities = TokenProbabilities()
-        processors: list[LogitsProcessor] = [probabilities]
         rules = None
         if grammar:
             rules = OTSLGrammar.from_tokenizer(self.processor.tokenizer, prompt, ends or None, budget)
-            processors.append(rules)
-        repetition = RepetitionStop(prompt, ends)
-        stops: list[StoppingCriteria] = [repetition]
-        if cancelled is not None:
-            stops.append(CancelStop(cancelled))
-        if self.model.generation_config.cache_implementation is None:  # else the checkpoint asks for its own
-            inputs["past_key_values"] = growing_cache(self.model.config.get_text_config())
-        with torch.inference_mode():  # less work a step than under the no_grad of `generate`
-            output = self.model.generate(
-                **inputs,
-                do_sample=False,
-                num_beams=1,
-                use_cache=True,
-                eos_token_id=ends or None,
-                max_new_tokens=budget,
-                logits_processor=LogitsProcessorList(processors),
-                stopping_criteria=StoppingCriteriaList(stops),
-                streamer=PieceStreamer(self.decoder, stream) if stream else None,
-            )
-            certainty = probabilities.of(output[:, prompt:]).tolist()
+        streamer = PieceStreamer(self.decoder, stream) if stream else None
+        prompts = inputs["input_ids"].tolist()
+        rows = generate_rows(self.model, inputs, budget, ends, rules, cancelled, streamer)
         answers = []
-        for row, ids in enumerate(output[:, prompt:].tolist()):
-            end = next((place for place, token in enumerate(ids, 1) if token in ends), None)
+        for ids, row in zip(prompts, rows, strict=True):
             reason: FinishReason = "length"
-            if row in repetition.found:
+            if row.looped:
                 reason = "repetition"
-                ids = repetition.without_loop(row, ids)
-            elif end is not None:
-                ids = ids[:end]  # the rest is padding
-                if not (rules and rules.truncated(output[row, : prompt + end])):
-                    reason = "stop"
-            text = self.decoder.decode(ids, escape=grammar)
-            answers.append(Answer(ids, text, reason, certainty[row][: len(ids)]))
+            elif row.ended and not (rules and rules.truncated(ids + row.ids)):
+                reason = "stop"
+            text = self.decoder.decode(row.ids, escape=grammar)
+            answers.append(Answer(row.ids, text, reason, row.probabilities))
         return answers
 
     def encode(self, image: Image.Image) -> Any:

@@ -142,7 +142,7 @@ class DocumentParser:
     ) -> list[ParseResult]:
         """Parse several images at once: what single calls give, in less time where there is memory for it.
 
-        The batch runs until its longest answer ends, so images of similar size go well together.
+        Rows that have ended are left behind from time to time; images of similar size still go best together.
 
         Args:
             images: paths, the bytes of files, or PIL images, of one page each.
