@@ -1,4 +1,4 @@
-"""The command line: samvlm parse, samvlm chat, samvlm train."""
+"""The command line: samvlm parse, chat, train."""
 
 from __future__ import annotations
 
@@ -8,120 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-OUTPUT_LOST, BAD_INPUT, INTERRUPTED = 1, 2, 130
+from .arguments import BAD_INPUT, read_options
 
-PARSE_HELP = """\
-Read the tables of images and PDFs: PNG, JPEG, TIFF, WEBP, BMP, GIF, PDF.
-
-Without -o the tables go to standard output, by default as aligned text. With -o DIR each input becomes
-DIR/<stem>.<format> (default: html); page 2 of a document <stem>.p2.<format>, a second table of a page
-<stem>.t2.<format>, inputs of the same stem <stem>-2.<format> and so on.
-"""
-PARSE_END = """\
-exit codes: 0 all read; 1 a page of a document could not be read; 2 a file could not be read, or wrong usage;
-130 interrupted. What can be read is parsed in any case.
-"""
-CHAT_HELP = """\
-Ask questions about an image or a page. Type a question a line; /reset forgets the conversation, /quit or the end
-of the input ends it. Questions may also be piped in.
-"""
-TRAIN_HELP = """\
-Run the training stages of a recipe, e.g.: samvlm train configs/debug_cpu.yaml trainer.output_dir=runs/debug
-The command that is run is printed, so that it can be run, changed, without this one.
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        """One line, as for every other mistake."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line; imports nothing heavy."""
-    version = sys.modules[__package__.partition(".")[0]].__version__
-    parser = _Parser(prog="samvlm", description="Document images in, tables out.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"samvlm {version}")
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="parse | chat | train", parser_class=_Parser
-    )
-
-    def add(name: str, short: str, text: str, end: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name,
-            help=short,
-            description=text,
-            epilog=end,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-
-    def add_model(command: argparse.ArgumentParser) -> None:
-        command.add_argument(
-            "--model", metavar="M", help="checkpoint folder or hub name (default: the one that ships)"
-        )
-        command.add_argument(
-            "--device", metavar="D", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)"
-        )
-        command.add_argument("--password", metavar="P", help="of encrypted PDFs")
-        command.add_argument("--max-new-tokens", type=_positive, metavar="N", help="limit of one answer")
-
-    parse = add("parse", "tables of images and PDFs", PARSE_HELP, PARSE_END)
-    parse.add_argument(
-        "files", nargs="+", metavar="FILE", help="image or PDF; quoted patterns such as '*.png' work"
-    )
-    parse.add_argument(
-        "-f", "--format", choices=("text", "html", "md", "csv", "json", "otsl"), help="output format"
-    )
-    parse.add_argument("-o", "--output", metavar="DIR", help="folder to write to")
-    parse.add_argument("--force", action="store_true", help="replace existing files in DIR")
-    parse.add_argument(
-        "--raw-cells", action="store_true", help="CSV: no quote before cells that a spreadsheet would run"
-    )
-    parse.add_argument("--max-pages", type=_positive, metavar="N", help="read at most N pages of a document")
-    parse.add_argument(
-        "--task", choices=("table", "text", "form"), default="table", help="what to read (default: table)"
-    )
-    parse.add_argument(
-        "--batch-size",
-        type=_positive,
-        metavar="N",
-        help="parse N pages at once: faster for many, takes more memory (default: 8 with -o, else 1)",
-    )
-    add_model(parse)
-
-    chat = add("chat", "questions about an image", CHAT_HELP)
-    chat.add_argument("file", metavar="FILE", help="image or PDF")
-    chat.add_argument(
-        "--page", type=_positive, default=1, metavar="N", help="page of a document (default: 1)"
-    )
-    add_model(chat)
-
-    train = add("train", "train a model", TRAIN_HELP)
-    train.add_argument("recipe", metavar="RECIPE", help="a YAML file, or its name in configs/")
-    train.add_argument("settings", nargs="*", metavar="key=value", help="override a key of the recipe")
-    train.add_argument(
-        "--nproc", type=_positive, default=1, metavar="N", help="processes on this machine (torchrun)"
-    )
-    return parser
-
-
-def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the arguments; files and settings may also stand behind options, which argparse alone refuses."""
-    parser = build_parser()
-    options, rest = parser.parse_known_args(arguments)
-    more = {"parse": "files", "train": "settings"}.get(options.command)
-    if rest and (more is None or any(word.startswith("-") for word in rest)):
-        parser.error(f"unknown arguments: {' '.join(rest)}")
-    if rest:
-        getattr(options, more).extend(rest)
-    return options
+OUTPUT_LOST, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
