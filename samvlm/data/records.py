@@ -55,10 +55,24 @@ def read_records(path: str | Path) -> Iterator[Record]:
     Raises ValueError at the first bad record, "FILE:LINE: what is wrong; what to do"; `check_records` finds all.
     Images are not opened.
     """
+    for record in each_record(path):
+        if isinstance(record, ValueError):
+            raise record
+        yield record
+
+
+def each_record(path: str | Path) -> Iterator[Record | ValueError]:
+    """As `read_records`, but a bad record does not end it: its error, worded as there, comes in its place.
+
+    Raises ValueError if there is no such file.
+    """
     for where, item in _lines(Path(path)):
-        if isinstance(item, ValueError):
-            raise item
-        yield _located(where, item, Path(path).absolute().parent)
+        try:
+            if isinstance(item, ValueError):
+                raise item
+            yield _located(where, item, Path(path).absolute().parent)
+        except ValueError as error:
+            yield error
 
 
 def check_records(path: str | Path) -> list[str]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from samvlm.data.records import Record, check_records, read_records, write_records
+from samvlm.data.records import Record, check_records, each_record, read_records, write_records
 
 TABLE = {
     "id": "1",
@@ -66,6 +66,13 @@ def test_llava_conversations(tmp_path, value):
     assert record.answer == "Done."
     (same,) = read_records(save(tmp_path, json.dumps([item], indent=1), name="llava.json"))
     assert same.messages == record.messages
+
+
+def test_a_bad_record_comes_as_its_error(tmp_path):
+    path = save(tmp_path, {**TABLE, "id": None}, TABLE, "{", {**TABLE, "id": "2"})
+    first, good, third, last = each_record(path)
+    assert (good.id, last.id) == ("1", "2")
+    assert str(first).startswith(f"{path}:1: 'id' is missing") and str(third).startswith(f"{path}:3: no JSON")
 
 
 def test_several_turns_and_a_text_without_image(tmp_path):
