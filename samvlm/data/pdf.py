@@ -7,17 +7,19 @@ memory, and a page that hangs or crashes fails alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from .images import DocumentError, Page, check_size, warn_cut
+from .images import DocumentError, Page, check_size, display_name, warn_cut
 
 MAX_PAGE_PIXELS = 16_000_000  # a page is drawn at less than `dpi` if it would have more
 MAX_FAILURES = 20  # pages in a row that cannot be drawn, after which the rest is given up
@@ -33,6 +35,7 @@ _OPEN_ERRORS = {
 _PAGE_ERRORS = {
     "damaged": "is damaged",
     "size": "has an impossible size",
+    "absent": "is not there, the document ends before it",
     "timeout": "took longer than {timeout:g} s to draw",
     "died": "could not be drawn (out of memory, or the reader crashed)",
 }
@@ -80,6 +83,74 @@ def pdf_pages(
         worker.stop()
 
 
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class PageView:
+    """How a page of a PDF file becomes pixels; made by `page_view`.
+
+    size:    of its picture, (width, height) in pixels
+    corners: points of the page, in PDF units, at the pixels (0, 0), (width, 0) and (0, height)
+    """
+
+    path: Path
+    index: int
+    dpi: float
+    size: tuple[int, int]
+    corners: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+    def to_pixels(self, box: Box) -> Box:
+        """Return where a box (x0, y0, x1, y1 in PDF units, y up) lies in the picture: in pixels, y down."""
+        (ox, oy), (rx, ry), (dx, dy) = self.corners
+        rx, ry, dx, dy = rx - ox, ry - oy, dx - ox, dy - oy
+        area = rx * dy - ry * dx
+        xs, ys = [], []
+        for x, y in ((box[0], box[1]), (box[2], box[3])):
+            xs.append(((x - ox) * dy - (y - oy) * dx) / area * self.size[0])
+            ys.append(((y - oy) * rx - (x - ox) * ry) / area * self.size[1])
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def draw(self, box: tuple[int, int, int, int]) -> Image.Image:
+        """Return a part of the page (left, top, right, bottom in whole pixels). Raises DocumentError."""
+        return _drawn(self.path, _changed(self.path), self.index, self.dpi).crop(box)
+
+
+def page_view(path: Path, index: int, *, dpi: float = 144, timeout: float = 30) -> PageView:
+    """Measure page `index` (from 0) of a PDF file without drawing it. Raises DocumentError."""
+    _changed(path)
+    worker = _Worker(path, display_name(path), None, timeout)
+    try:
+        worker.open()
+        answer, error = worker.measure(index, dpi, MAX_PAGE_PIXELS)
+    finally:
+        worker.stop()
+    if error:
+        raise DocumentError(f"{worker.name}: page {index + 1} {error}; leave it out")
+    check_size(answer["size"], f"{worker.name}: page {index + 1}", 2 * MAX_PAGE_PIXELS)
+    return PageView(path, index, dpi, tuple(answer["size"]), tuple(map(tuple, answer["corners"])))
+
+
+def _changed(path: Path) -> int:
+    """When a file was written last, in ns. Raises DocumentError if it is not there."""
+    if not path.is_file():
+        raise DocumentError(f"{display_name(path)}: no such file; check the path")
+    return path.stat().st_mtime_ns
+
+
+@functools.lru_cache(maxsize=1)  # several parts of one page follow each other
+def _drawn(path: Path, changed: int, index: int, dpi: float) -> Image.Image:
+    worker = _Worker(path, display_name(path), None, 30)
+    try:
+        worker.open()
+        image, error = worker.draw(index, dpi, MAX_PAGE_PIXELS)
+    finally:
+        worker.stop()
+    if image is None:
+        raise DocumentError(f"{worker.name}: page {index + 1} {error}; leave it out")
+    return image
+
+
 class _Worker:
     """The child process of one document; started again after it was killed."""
 
@@ -123,6 +194,13 @@ class _Worker:
         mode = "L" if raw == "L" else "RGB"
         size, stride = tuple(answer["size"]), answer["stride"]
         return Image.frombytes(mode, size, pixels, "raw", raw, stride, 1).convert("RGB"), None
+
+    def measure(self, index: int, dpi: float, max_pixels: int) -> tuple[dict, str | None]:
+        """Say how a page would be drawn; return ({"size", "corners"}, None) or ({}, what is wrong with it)."""
+        answer, _ = self._ask({"page": index, "dpi": dpi, "max_pixels": max_pixels, "measure": True})
+        if error := answer.get("error"):
+            return {}, _PAGE_ERRORS[error].format(timeout=self.timeout)
+        return answer, None
 
     def _ask(self, request: dict, payload: bytes = b"") -> tuple[dict, bytes]:
         """Send a request and wait for the answer, at most `timeout` seconds; else the process is killed."""

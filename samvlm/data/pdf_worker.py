@@ -5,6 +5,7 @@ page followed by its pixels. A page that hangs, crashes or eats memory takes thi
 """
 
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -39,8 +40,20 @@ def _open_document(pdfium, request: dict, data: bytes | None):
     return document, {"pages": len(document)}
 
 
-def _draw(document, request: dict):
-    """Draw one page; return (answer, pixels)."""
+def _corners(pdfium, page, width: int, height: int) -> list[list[float]]:
+    """Points of the page (PDF units) that lie at the pixels (0, 0), (width, 0) and (0, height) of its picture."""
+    corners = []
+    for at in ((0, 0), (width, 0), (0, height)):
+        x, y = ctypes.c_double(), ctypes.c_double()
+        pdfium.raw.FPDF_DeviceToPage(page.raw, 0, 0, width, height, 0, *at, x, y)
+        corners.append([x.value, y.value])
+    return corners
+
+
+def _draw(pdfium, document, request: dict):
+    """Draw one page; return (answer, pixels). With "measure", only say where it would lie: no pixels."""
+    if request["page"] >= len(document):
+        return {"error": "absent"}, b""
     page = document[request["page"]]
     width, height = page.get_size()  # in points, turned as the page says
     if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
@@ -49,6 +62,9 @@ def _draw(document, request: dict):
     longest = max(width, height) * scale
     if longest > request["max_pixels"]:  # a hair line: its short side is a pixel
         return {"error": "size"}, b""
+    if request.get("measure"):
+        size = [math.ceil(width * scale), math.ceil(height * scale)]  # as `render` rounds
+        return {"size": size, "corners": _corners(pdfium, page, *size)}, b""
     bitmap = page.render(scale=scale, rev_byteorder=True)
     answer = {"size": [bitmap.width, bitmap.height], "stride": bitmap.stride, "mode": bitmap.mode}
     return answer, bytes(bitmap.buffer)
@@ -83,7 +99,7 @@ def main() -> None:
                 return
             continue
         try:
-            message, pixels = _draw(document, request)
+            message, pixels = _draw(pdfium, document, request)
         except (pdfium.PdfiumError, MemoryError, ValueError):
             message, pixels = {"error": "damaged"}, b""
         answer(message, pixels)
