@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..data.images import DocumentError, display_name
+from ..data.whole_files import whole_file
 from ..generation.results import EXPORTS, HTML_TAIL, ParseResult, html_head, single_tables
 
 
@@ -134,15 +133,5 @@ def unique_stems(inputs: Iterable[str]) -> list[str]:
 
 def write_whole(target: Path, text: str) -> None:
     """Write a UTF-8 text file so that it is there whole or not at all. Raises OSError."""
-    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=".samvlm-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as stream:
-            stream.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(aside, 0o666 & ~umask)  # mkstemp's files are private
-        os.replace(aside, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        raise
+    with whole_file(target) as stream:
+        stream.write(text.encode("utf-8", "replace"))
