@@ -9,6 +9,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
+from .table_pair import check_product
 from .tree_distance import Floats, Ints, tree_distance
 
 Label = tuple[object, int, int]  # tag, colspan, rowspan
@@ -48,7 +49,11 @@ class TableTree:
 
 
 def similarity(prediction: TableTree, truth: TableTree) -> float:
-    """Return 1 - distance / the larger node count. Raises ValueError if neither tree has a node to count."""
+    """Return 1 - distance / the larger node count.
+
+    Raises ValueError if neither tree has a node to count, or if the trees are too large to compare.
+    """
+    check_product(len(prediction.labels), len(truth.labels), "nodes")
     n_counted = max(prediction.n_counted, truth.n_counted)
     if n_counted == 0:
         raise ValueError("neither table has a row; check the truth, which must hold at least one cell")

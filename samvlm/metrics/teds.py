@@ -6,14 +6,13 @@ github.com/ibm-aur-nlp/PubTabNet (Apache-2.0), whose results `teds` and `teds_st
 
 from __future__ import annotations
 
-import html
-import unicodedata
-
 from lxml import etree
 from lxml.html import HtmlElement, HTMLParser, fromstring
 
 from ..data.tables import Table
+from .table_pair import normal_text, read_pair
 from .table_tree import Content, Label, TableTree, similarity
+from .text import check_text
 
 
 def teds(prediction: str, truth: str) -> float:
@@ -23,7 +22,8 @@ def teds(prediction: str, truth: str) -> float:
     before it, scores 0; of several tables the first counts; the text of a `th` is never compared, and a `th` never
     equals a `td`; inline tags count in the denominator though they are no nodes of the tree; blanks count, so that
     a cell with one blank against an empty one is wholly wrong. It can be negative.
-    Raises ValueError for a span that is no integer (there the official code raises as well).
+    Raises ValueError for a span that is no integer and for lone surrogates (there the official code raises as
+    well), and for tables too large to compare.
     """
     return _official(prediction, truth, structure_only=False)
 
@@ -52,17 +52,21 @@ def teds_normalised(prediction: str, truth: str) -> float:
        `<tr><td>a</td><td></td></tr>`
 
     Case, punctuation and the kinds of dashes count. A prediction without a table scores 0. Raises ValueError if
-    the truth has none.
+    the truth has none, or for tables too large to compare.
     """
-    reference = _normalised_tree(Table.from_html(truth))
-    try:
-        table = Table.from_html(prediction)
-    except ValueError:
+    table, reference = read_pair(prediction, truth)
+    if table is None:
         return 0.0
-    return similarity(_normalised_tree(table), reference)
+    return similarity(_normalised_tree(table), _normalised_tree(reference))
+
+
+def has_official_table(document: str) -> bool:
+    """Whether `teds` finds a table in an HTML document: a child of the body, with nothing but tables before it."""
+    return bool(document) and _official_table(document) is not None
 
 
 def _official(prediction: str, truth: str, structure_only: bool) -> float:
+    check_text(prediction, truth)
     if not prediction or not truth:
         return 0.0
     first, second = _official_table(prediction), _official_table(truth)
@@ -78,6 +82,11 @@ def _official_table(document: str) -> HtmlElement | None:
         found = fromstring(document, parser=parser).xpath("body/table")
     except etree.ParserError:  # nothing but blanks or comments
         return None
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the HTML holds a lone surrogate, {document[error.start]!r} at character {error.start}, which is no text; "
+            "take it out, or use teds_normalised"
+        ) from None
     return found[0] if found else None
 
 
@@ -104,7 +113,7 @@ def _span(cell: HtmlElement, name: str) -> int:
     try:
         return int(value)
     except ValueError:
-        raise ValueError(f'{name}="{value}" is no integer; correct it, or use teds_normalised') from None
+        raise ValueError(f'{name}="{value:.40}" is no integer; correct it, or use teds_normalised') from None
 
 
 def _tokens(cell: HtmlElement) -> Content:
@@ -130,8 +139,7 @@ def _tokens(cell: HtmlElement) -> Content:
 def _normalised_tree(table: Table) -> TableTree:
     rows: list[list[tuple[Label, Content]]] = [[] for _ in range(table.n_rows)]
     for cell in table.cells:
-        text = unicodedata.normalize("NFKC", html.unescape(cell.text))
-        rows[cell.row].append((("td", cell.colspan, cell.rowspan), tuple(" ".join(text.split()))))
+        rows[cell.row].append((("td", cell.colspan, cell.rowspan), tuple(normal_text(cell.text))))
     labels: list[Label] = [("table", 0, 0)]
     depths, contents = [0], [None]
     for row in rows:
