@@ -203,7 +203,7 @@ def test_write_whole_leaves_nothing_half(tmp_path):
     target = tmp_path / "a.csv"
     write_whole(target, "é,1\r\n")
     assert target.read_bytes() == "é,1\r\n".encode()
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         write_whole(target, None)
     assert target.read_bytes() == "é,1\r\n".encode() and os.listdir(tmp_path) == ["a.csv"]
 
