@@ -92,6 +92,7 @@ class PageView:
 
     size:    of its picture, (width, height) in pixels
     corners: points of the page, in PDF units, at the pixels (0, 0), (width, 0) and (0, height)
+    origin:  the lower left corner of its media box, in PDF units: (0, 0) in most files
     """
 
     path: Path
@@ -99,6 +100,7 @@ class PageView:
     dpi: float
     size: tuple[int, int]
     corners: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+    origin: tuple[float, float]
 
     def to_pixels(self, box: Box) -> Box:
         """Return where a box (x0, y0, x1, y1 in PDF units, y up) lies in the picture: in pixels, y down."""
@@ -128,7 +130,8 @@ def page_view(path: Path, index: int, *, dpi: float = 144, timeout: float = 30) 
     if error:
         raise DocumentError(f"{worker.name}: page {index + 1} {error}; leave it out")
     check_size(answer["size"], f"{worker.name}: page {index + 1}", 2 * MAX_PAGE_PIXELS)
-    return PageView(path, index, dpi, tuple(answer["size"]), tuple(map(tuple, answer["corners"])))
+    corners = tuple(map(tuple, answer["corners"]))
+    return PageView(path, index, dpi, tuple(answer["size"]), corners, tuple(answer["origin"]))
 
 
 def _changed(path: Path) -> int:

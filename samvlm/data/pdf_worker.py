@@ -50,6 +50,16 @@ def _corners(pdfium, page, width: int, height: int) -> list[list[float]]:
     return corners
 
 
+def _origin(pdfium, page) -> list[float]:
+    """The lower left corner of the media box; of what is drawn, where the page has no box of its own."""
+    left, bottom, right, top = (ctypes.c_float() for _ in range(4))
+    if pdfium.raw.FPDFPage_GetMediaBox(page.raw, left, bottom, right, top):
+        return [min(left.value, right.value), min(bottom.value, top.value)]
+    drawn = pdfium.raw.FS_RECTF()
+    pdfium.raw.FPDF_GetPageBoundingBox(page.raw, drawn)
+    return [drawn.left, drawn.bottom]
+
+
 def _draw(pdfium, document, request: dict):
     """Draw one page; return (answer, pixels). With "measure", only say where it would lie: no pixels."""
     if request["page"] >= len(document):
@@ -64,7 +74,7 @@ def _draw(pdfium, document, request: dict):
         return {"error": "size"}, b""
     if request.get("measure"):
         size = [math.ceil(width * scale), math.ceil(height * scale)]  # as `render` rounds
-        return {"size": size, "corners": _corners(pdfium, page, *size)}, b""
+        return {"size": size, "corners": _corners(pdfium, page, *size), "origin": _origin(pdfium, page)}, b""
     bitmap = page.render(scale=scale, rev_byteorder=True)
     answer = {"size": [bitmap.width, bitmap.height], "stride": bitmap.stride, "mode": bitmap.mode}
     return answer, bytes(bitmap.buffer)
