@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -14,12 +16,20 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright (EXIF 2
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PHOTOMETRIC_TAG = 262
+_ORIENTATION_TAG, _PHOTOMETRIC_TAG = 274, 262
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     """Turn and mirror the image as its EXIF orientation (1 to 8) says; other values leave it as it is."""
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Return width and height of an upright image, from the file's header alone. Raises what Pillow raises."""
+    with Image.open(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION_TAG, 1) >= 5
+    return (height, width) if turned else (width, height)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
