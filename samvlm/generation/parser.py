@@ -123,12 +123,12 @@ class DocumentParser:
         max_pages: int | None = None,
     ) -> Iterator[ParseResult]:
         """Yield the result of each page as soon as it is parsed; the arguments are those of a call."""
-        task_messages(task, question=question)  # complain about a bad task before reading anything
+        chat = task_messages(task, question=question)  # complains about a bad task before reading anything
         for page in open_pages(source, password=password, max_pages=max_pages):
             if page.image is None:
                 yield ParseResult(task, finish_reason="error", page=page.index + 1, error=page.error)
                 continue
-            (result,) = self._parse([page.image], task, question, max_new_tokens, grammar, stream)
+            (result,) = self._parse([page.image], task, [chat], max_new_tokens, grammar, stream)
             result.page = page.index + 1
             yield result
 
@@ -136,7 +136,7 @@ class DocumentParser:
         self,
         images: Sequence[Source],
         task: str = "table",
-        question: str | None = None,
+        question: str | Sequence[str] | None = None,
         max_new_tokens: int | None = None,
         grammar: bool = True,
     ) -> list[ParseResult]:
@@ -146,7 +146,8 @@ class DocumentParser:
 
         Args:
             images: paths, the bytes of files, or PIL images, of one page each.
-            task, question, max_new_tokens, grammar: as in a call.
+            question: one for all images, or one for each.
+            task, max_new_tokens, grammar: as in a call.
 
         Returns:
             A result for each image, in order; `seconds` are its share of the whole.
@@ -154,22 +155,25 @@ class DocumentParser:
         Raises:
             DocumentError: one of the images cannot be read.
         """
-        task_messages(task, question=question)
+        one = question is None or isinstance(question, str)
+        chats = [task_messages(task, question=asked) for asked in ([question] if one else question)]
+        chats = chats * len(images) if one else chats
+        if len(chats) != len(images):
+            raise ValueError(f"{len(chats)} questions for {len(images)} images; give one, or one for each")
         opened = [open_image(image) for image in images]
-        return self._parse(opened, task, question, max_new_tokens, grammar) if opened else []
+        return self._parse(opened, task, chats, max_new_tokens, grammar) if opened else []
 
     def _parse(
         self,
         images: list[Image.Image],
         task: str,
-        question: str | None,
+        chats: list[list[dict[str, Any]]],
         max_new_tokens: int | None,
         grammar: bool,
         stream: Callable[[str], None] | None = None,
     ) -> list[ParseResult]:
         start = time.perf_counter()
         is_table = TASKS[task].output == "otsl"
-        chats = [task_messages(task, question=question) for _ in images]
         answers = self.generator.answer(chats, images, max_new_tokens, grammar and is_table, stream)
         results = [
             ParseResult(

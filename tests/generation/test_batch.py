@@ -148,3 +148,13 @@ def test_bad_input(parser, tmp_path):
         parser.parse_batch([], task="tabel")
     with pytest.raises(ValueError, match="context holds"):
         parser.parse_batch([drawing()] * 2, task="question", question="x" * 5000)
+    with pytest.raises(ValueError, match="2 questions for 1 images"):
+        parser.parse_batch([drawing()], task="question", question=["a", "b"])
+
+
+def test_a_question_for_each_image(parser):
+    questions = ["How many rows?", "Who?", "How many rows?"]
+    results = parser.parse_batch([drawing()] * 3, task="question", question=questions, max_new_tokens=12)
+    alone = [parser(drawing(), task="question", question=asked, max_new_tokens=12) for asked in questions]
+    assert [facts(result) for result in results] == [facts(result) for result in alone]
+    assert results[0].text == results[2].text != results[1].text
