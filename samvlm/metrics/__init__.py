@@ -9,7 +9,7 @@ from .intervals import Comparison, bootstrap_interval, paired_comparison
 from .pairs import METRICS, PairScore, score_pair, score_pairs
 from .rates import Rates, rates
 from .repetition import Repetition, find_repetition
-from .teds import teds, teds_normalised, teds_struct
+from .teds import teds, teds_normalised, teds_struct, teds_struct_normalised
 from .text import anls, cer, edit_distance, exact_match
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "teds",
     "teds_normalised",
     "teds_struct",
+    "teds_struct_normalised",
 ]

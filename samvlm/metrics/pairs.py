@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .alignment import CellScores, cell_scores
 from .grits import grits_con, grits_top
-from .teds import has_official_table, teds, teds_normalised, teds_struct
+from .teds import has_official_table, teds, teds_normalised, teds_struct, teds_struct_normalised
 from .text import anls, cer, check_text, edit_distance, exact_match
 
 _WORKER = Path(__file__).with_name("pair_worker.py")
@@ -48,6 +48,7 @@ METRICS: dict[str, Callable[[str, str], float]] = {
     "teds": _official(teds),
     "teds_struct": _official(teds_struct),
     "teds_normalised": teds_normalised,
+    "teds_struct_normalised": teds_struct_normalised,
     "grits_top": grits_top,
     "grits_con": grits_con,
     "cell_precision": lambda prediction, truth: _cells(prediction, truth).precision,

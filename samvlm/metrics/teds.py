@@ -22,8 +22,8 @@ def teds(prediction: str, truth: str) -> float:
     before it, scores 0; of several tables the first counts; the text of a `th` is never compared, and a `th` never
     equals a `td`; inline tags count in the denominator though they are no nodes of the tree; blanks count, so that
     a cell with one blank against an empty one is wholly wrong. It can be negative.
-    Raises ValueError for a span that is no integer and for lone surrogates (there the official code raises as
-    well), and for tables too large to compare.
+    Raises ValueError for a span that is no integer and for a document with an XML declaration (there the official
+    code raises as well), and for tables too large to compare.
     """
     return _official(prediction, truth, structure_only=False)
 
@@ -60,6 +60,21 @@ def teds_normalised(prediction: str, truth: str) -> float:
     return similarity(_normalised_tree(table), _normalised_tree(reference))
 
 
+def teds_struct_normalised(prediction: str, truth: str) -> float:
+    """Return TEDS-Struct of the two tables as `Table` writes them, without texts and with all rows in one tbody.
+
+    As in `teds_normalised`, wrapping, header tags, sections and inline tags do not count, spans are mended and short
+    rows filled. A prediction without a table scores 0. Raises ValueError if the truth has none, or for tables too
+    large to compare.
+    """
+    table, reference = read_pair(prediction, truth)
+    if table is None:
+        return 0.0
+    for cell in (*table.cells, *reference.cells):
+        cell.text, cell.header = "", None
+    return teds_struct(table.to_html(), reference.to_html())
+
+
 def has_official_table(document: str) -> bool:
     """Whether `teds` finds a table in an HTML document: a child of the body, with nothing but tables before it."""
     return bool(document) and _official_table(document) is not None
@@ -82,10 +97,9 @@ def _official_table(document: str) -> HtmlElement | None:
         found = fromstring(document, parser=parser).xpath("body/table")
     except etree.ParserError:  # nothing but blanks or comments
         return None
-    except UnicodeEncodeError as error:
+    except ValueError as error:  # an XML declaration; with some versions of lxml a lone surrogate
         raise ValueError(
-            f"the HTML holds a lone surrogate, {document[error.start]!r} at character {error.start}, which is no text; "
-            "take it out, or use teds_normalised"
+            f"the HTML cannot be parsed: {error}; take that out, or use teds_normalised"
         ) from None
     return found[0] if found else None
 

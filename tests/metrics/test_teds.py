@@ -9,7 +9,7 @@ from lxml import etree
 from lxml.html import HTMLParser, fromstring
 from random_tables import random_table
 
-from samvlm.metrics import teds, teds_normalised, teds_struct
+from samvlm.metrics import teds, teds_normalised, teds_struct, teds_struct_normalised
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "teds"
 
@@ -235,6 +235,18 @@ def test_what_the_normalised_score_still_counts(one, two, score):
 def test_the_normalised_score_needs_a_truth():
     with pytest.raises(ValueError, match="no table"):
         teds_normalised(page(ROW), "nothing")
+
+
+def test_the_normalised_structure():
+    truth = page('<thead><tr><th colspan="2">a</th></tr></thead><tr><td>b<br>c</td><td>d</td></tr>')
+    same = '```html\n<table><tr><td colspan="2"></td></tr><tr><td></td><td>x</td></tr></table>\n```'
+    assert teds_struct_normalised(same, truth) == teds_struct_normalised(truth, same) == 1.0
+    without_span = "<table><tr><td>a</td><td></td></tr><tr><td>b</td><td>d</td></tr></table>"
+    # tbody, two rows and four cells against one cell less: one is changed and one added
+    assert teds_struct_normalised(without_span, truth) == pytest.approx(1 - 2 / 7, abs=1e-12)
+    assert teds_struct_normalised("none", truth) == 0.0
+    with pytest.raises(ValueError, match="no table"):
+        teds_struct_normalised(truth, "none")
 
 
 def test_the_parser_makes_no_nodes_of_processing_instructions_or_comments():
