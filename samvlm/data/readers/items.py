@@ -55,6 +55,15 @@ class Rejected:
     reason: str
 
 
+_SPLITS = {"train": "train", "val": "val", "test": "test"}
+_SPLITS |= {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+
+
+def split_named(*words: str) -> str | None:
+    """Return the first split ("train", "val", "test") that one of the words is a name of, as folders are called."""
+    return next((_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS), None)
+
+
 class Reader(Protocol):
     """A reader: checks that `path` is of its kind (ValueError if not), then streams.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .items import Rejected
+from .items import Rejected, split_named
 
 BATCH = 32  # rows in memory at once: an image has up to a few megabytes
 
@@ -75,10 +75,7 @@ def image_bytes(value: Any) -> bytes:
 
 def split_of_file(file: Path) -> str | None:
     """Return the split in the name of a file, as in train-00000-of-00049.parquet; None if it names none."""
-    for word in (*file.stem.replace("_", "-").split("-")[:1], *(folder.name for folder in file.parents)):
-        if word in ("train", "val", "validation", "test"):
-            return "val" if word == "validation" else word
-    return None
+    return split_named(file.stem.split("-")[0], file.parent.name)
 
 
 def _pyarrow() -> tuple[Any, tuple[type[Exception], ...]]:
