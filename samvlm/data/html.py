@@ -51,6 +51,14 @@ def read_html(text: str) -> Layout:
 
 def read_all_html(text: str) -> Iterator[Layout]:
     """Read every table with cells that is not itself within a cell, in document order."""
+    for table in table_elements(text):
+        layout = _read_table(table)
+        if layout is not None:
+            yield layout
+
+
+def table_elements(text: str) -> Iterator[etree._Element]:
+    """Yield the element of every table that is not within a cell, in document order; some may have no cells."""
     text = _UNSAFE.sub(" ", text)
     if not text.strip():
         return
@@ -60,9 +68,7 @@ def read_all_html(text: str) -> Iterator[Layout]:
         return
     for table in root.iter("table"):
         if next(table.iterancestors("td", "th"), None) is None:
-            layout = _read_table(table)
-            if layout is not None:
-                yield layout
+            yield table
 
 
 def _rows(table: etree._Element) -> Iterator[tuple[list[etree._Element], bool]]:
