@@ -10,31 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
-MAX_WORK = 20_000_000_000  # pairs of characters that one call may compare
+MAX_WORK = 10_000_000_000  # pairs of characters that one call may compare: 2,000 cells of 50 against as many
 MAX_STEPS = 50_000_000  # the same for texts that difflib itself compares, a character at a time
 _AUTOJUNK = 200  # from this length of the second text on, difflib leaves out what it calls popular characters
 _PAIRS = 200_000  # pairs of texts in work at a time
 _PLACES = 65_536  # table places of a numpy pass; what the cache of a core holds
 
 
-class _Rests(NamedTuple):
-    """Pairs of substrings still to be compared: whose pair of texts it is, their starts and lengths, (n,) each."""
-
-    owner: Ints
-    start1: Ints
-    size1: Ints
-    start2: Ints
-    size2: Ints
-
-    def where(self, keep: npt.NDArray) -> _Rests:
-        return _Rests(*(part[keep] for part in self))
+# Pairs of substrings still to be compared, a column each: the number of the pair of texts, then where the substring of
+# the first text starts and its length, then the same of the second.
+Rests = npt.NDArray[np.int32]  # (5, n)
 
 
 def matching_ratios(firsts: Sequence[str], seconds: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -53,14 +45,16 @@ def matching_ratios(firsts: Sequence[str], seconds: Sequence[str]) -> npt.NDArra
     short = np.flatnonzero((sizes2 > 0) & (sizes2 < _AUTOJUNK))
     filled = np.flatnonzero(sizes1)
     if len(short) and len(filled):
-        codes1, codes2 = _codes("".join(firsts), "".join(seconds))
+        codes1, codes2 = _codes("".join(firsts), "".join(seconds), int(max(sizes1.max(), _AUTOJUNK)))
         starts1, starts2 = (np.cumsum(sizes) - sizes for sizes in (sizes1, sizes2))
         rows_at_once = max(1, _PAIRS // len(short))
         for begin in range(0, len(filled), rows_at_once):
             rows = filled[begin : begin + rows_at_once]
             one, two = np.repeat(rows, len(short)), np.tile(short, len(rows))
-            rests = _Rests(np.arange(len(one)), starts1[one], sizes1[one], starts2[two], sizes2[two])
-            matched[rows[:, None], short] = _matched(codes1, codes2, rests).reshape(len(rows), -1)
+            rests = np.stack([np.arange(len(one)), starts1[one], sizes1[one], starts2[two], sizes2[two]])
+            matched[rows[:, None], short] = _matched(codes1, codes2, rests.astype(np.int32)).reshape(
+                len(rows), -1
+            )
     steps = MAX_STEPS
     for second in np.flatnonzero(sizes2 >= _AUTOJUNK):
         matcher = SequenceMatcher(None, "", seconds[second])
@@ -71,67 +65,73 @@ def matching_ratios(firsts: Sequence[str], seconds: Sequence[str]) -> npt.NDArra
     return np.where(total > 0, 2.0 * matched / np.maximum(total, 1), 1.0)
 
 
-def _codes(text1: str, text2: str) -> tuple[npt.NDArray, npt.NDArray]:
-    """The characters as small numbers from 2 up; 0 and 1, which end both, stand where a text has ended."""
+def _codes(text1: str, text2: str, most: int) -> tuple[npt.NDArray, npt.NDArray]:
+    """The characters as small numbers from 2 up; 0 and 1 are for where a text has ended.
+
+    Behind each stand `most` more, so that as many can be read from any place on.
+    """
     points = np.frombuffer((text1 + text2).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     values, codes = np.unique(points, return_inverse=True)
     codes = (codes + 2).astype(np.min_scalar_type(len(values) + 2))
-    return np.append(codes[: len(text1)], codes.dtype.type(0)), np.append(
-        codes[len(text1) :], codes.dtype.type(1)
-    )
+    ends = np.zeros(most, codes.dtype)
+    return np.append(codes[: len(text1)], ends), np.append(codes[len(text1) :], ends)
 
 
-def _matched(codes1: npt.NDArray, codes2: npt.NDArray, rests: _Rests) -> Ints:
+def _matched(codes1: npt.NDArray, codes2: npt.NDArray, rests: Rests) -> Ints:
     """Number of characters that each pair of texts has in common, (n,)."""
-    matched = np.zeros(len(rests.owner), dtype=np.int64)
-    while len(rests.owner):
-        size, at1, at2 = _longest(codes1, codes2, rests)
-        matched += np.bincount(rests.owner, size, len(matched)).astype(np.int64)
-        found = size > 0
-        rests, size, at1, at2 = rests.where(found), size[found], at1[found], at2[found]
-        left = rests._replace(size1=at1, size2=at2)
-        skip1, skip2 = at1 + size, at2 + size
-        right = _Rests(
-            rests.owner,
-            rests.start1 + skip1,
-            rests.size1 - skip1,
-            rests.start2 + skip2,
-            rests.size2 - skip2,
-        )
-        sides = [side.where((side.size1 > 0) & (side.size2 > 0)) for side in (left, right)]
-        rests = _Rests(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
+    matched = np.zeros(rests.shape[1], dtype=np.int64)
+    while rests.shape[1]:
+        rests, borders = _by_length(rests)
+        size, at1, at2 = _longest(codes1, codes2, rests, borders)
+        owner, start1, size1, start2, size2 = rests
+        matched += np.bincount(owner, size, len(matched)).astype(np.int64)
+        end1, end2 = at1 + size, at2 + size
+        left = np.flatnonzero((size > 0) & (at1 > 0) & (at2 > 0))
+        right = np.flatnonzero((size > 0) & (end1 < size1) & (end2 < size2))
+        rests = np.empty((5, len(left) + len(right)), np.int32)
+        lefts = owner, start1, at1, start2, at2
+        rights = owner, start1 + end1, size1 - end1, start2 + end2, size2 - end2
+        for part, of_left, of_right in zip(rests, lefts, rights, strict=True):
+            of_left.take(left, out=part[: len(left)], mode="clip")
+            of_right.take(right, out=part[len(left) :], mode="clip")
     return matched
 
 
-def _longest(codes1: npt.NDArray, codes2: npt.NDArray, rests: _Rests) -> tuple[Ints, Ints, Ints]:
-    """The longest common substring of each pair: its length and where it starts in both, (n,) each."""
-    found = np.zeros((3, len(rests.owner)), dtype=np.int64)
-    if len(rests.owner) * rests.size1.max() * rests.size2.max() < 64 * _PLACES:
-        groups = [np.arange(len(rests.owner))]  # too little work to be worth sorting by length
-    else:
-        kind = 64 * np.ceil(np.log2(rests.size1)).astype(np.int64) + np.ceil(2 * np.log2(rests.size2)).astype(
-            np.int64
-        )
-        order = np.argsort(kind, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(kind[order])) + 1)
-    for group in groups:
-        width = int(rests.size2[group].max())
-        for begin in range(0, len(group), max(1, _PLACES // width)):
-            some = group[begin : begin + max(1, _PLACES // width)]
-            found[:, some] = _longest_side_by_side(codes1, codes2, rests.where(some))
-    return found[0], found[1], found[2]
+def _by_length(rests: Rests) -> tuple[Rests, list[int]]:
+    """Bring pairs of like lengths together, where there is work enough to be worth it; and where groups begin."""
+    most1, most2 = int(rests[2].max()), int(rests[4].max())
+    if rests.shape[1] * most1 * most2 < 64 * _PLACES:
+        return rests, [0]
+    steps1, steps2 = (
+        np.ceil(2 * np.log2(np.maximum(np.arange(most + 1), 1))).astype(np.uint16) for most in (most1, most2)
+    )
+    kind = 64 * steps1[rests[2]] + steps2[rests[4]]
+    order = np.argsort(kind, kind="stable")
+    borders = np.flatnonzero(np.diff(kind[order])) + 1
+    return np.stack([part.take(order) for part in rests]), [0, *borders.tolist()]
 
 
-def _longest_side_by_side(codes1: npt.NDArray, codes2: npt.NDArray, rests: _Rests) -> tuple[Ints, Ints, Ints]:
+def _longest(codes1: npt.NDArray, codes2: npt.NDArray, rests: Rests, borders: list[int]) -> Rests:
+    """The longest common substring of each pair: its length and where it starts in both, (3, n)."""
+    found = np.empty((3, rests.shape[1]), np.int32)
+    for begin, end in pairwise([*borders, rests.shape[1]]):
+        most1, most2 = int(rests[2, begin:end].max()), int(rests[4, begin:end].max())
+        step = max(1, min(_PLACES // most2, 64 * _PLACES // most1))
+        for first in range(begin, end, step):
+            some = slice(first, min(first + step, end))
+            found[:, some] = _longest_side_by_side(codes1, codes2, rests[:, some])
+    return found
+
+
+def _longest_side_by_side(codes1: npt.NDArray, codes2: npt.NDArray, rests: Rests) -> Rests:
     """As `_longest`, in one table of a place for each character of the second texts and each pair, row by row.
 
     `run` is the length of the common substring that ends at a place, times `unit`; with the row counted down in
     what is below `unit`, the largest value is the longest run that ends first.
     """
-    height, width = int(rests.size1.max()), int(rests.size2.max())
+    height, width = int(rests[2].max()), int(rests[4].max())
     dtype, unit = (np.uint16, 256) if max(height, width) < 256 else (np.int64, 1 << 32)
-    one = _columns(codes1, rests.start1, rests.size1, height)
-    two = _columns(codes2, rests.start2, rests.size2, width)
+    one, two = _columns(codes1, rests[1], rests[2], height, 0), _columns(codes2, rests[3], rests[4], width, 1)
     run, best, part = (np.zeros(two.shape, dtype) for _ in range(3))
     same = np.empty(two.shape, bool)
     for row in range(height):
@@ -143,13 +143,17 @@ def _longest_side_by_side(codes1: npt.NDArray, codes2: npt.NDArray, rests: _Rest
         np.maximum(best, part, out=best)
     end2 = best.argmax(axis=0)
     size, left = np.divmod(best[end2, np.arange(len(end2))].astype(np.int64), unit)
-    return size, height - left - size, end2 + 1 - size
+    return np.stack([size, height - left - size, end2 + 1 - size])
 
 
-def _columns(codes: npt.NDArray, starts: Ints, sizes: Ints, height: int) -> npt.NDArray:
-    """The substrings as columns of `height` characters, the last of `codes` where one has ended."""
-    rows = np.arange(height)[:, None]
-    return codes[np.where(rows < sizes, starts + rows, len(codes) - 1)]
+def _columns(
+    codes: npt.NDArray, starts: npt.NDArray, sizes: npt.NDArray, height: int, end: int
+) -> npt.NDArray:
+    """The substrings as columns of `height` characters, `end` where one has ended."""
+    windows = np.lib.stride_tricks.sliding_window_view(codes, height)
+    columns = np.ascontiguousarray(windows[starts].T)
+    columns[np.arange(height)[:, None] >= sizes] = end
+    return columns
 
 
 def _matched_by_difflib(matcher: SequenceMatcher, steps: int) -> tuple[int, int]:

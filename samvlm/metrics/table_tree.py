@@ -12,6 +12,8 @@ from rapidfuzz.process import cdist
 from .table_pair import check_product
 from .tree_distance import Floats, Ints, tree_distance
 
+MAX_CHARACTERS = 100_000_000_000  # of one table times those of the other
+
 Label = tuple[object, int, int]  # tag, colspan, rowspan
 Content = tuple[str, ...]  # the tokens of a cell: characters and inline tags
 
@@ -69,6 +71,12 @@ def _rename_costs(first: TableTree, second: TableTree) -> Floats:
     unequal = labels1[:, None] != labels2[None, :]
     texts1, which1 = _unique(first.contents)
     texts2, which2 = _unique(second.contents)
+    length1, length2 = (sum(map(len, texts)) for texts in (texts1, texts2))
+    if length1 * length2 > MAX_CHARACTERS:
+        raise ValueError(
+            f"the texts of the cells are too long to compare: {length1} characters against {length2}; "
+            f"their product may be {MAX_CHARACTERS} at most"
+        )
     texts = _as_strings([*texts1, *texts2])
     # the last row and column: nodes without content, which cost nothing between equal labels
     between = np.zeros((len(texts1) + 1, len(texts2) + 1))
