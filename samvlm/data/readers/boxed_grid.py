@@ -98,8 +98,12 @@ def _edges(spans: list[tuple[float, float]]) -> list[float]:
     edges = [spans[0][0]]
     edges += [(before[1] + after[0]) / 2 for before, after in pairwise(spans)]
     edges.append(spans[-1][1])
+    for before, after in pairwise(spans):
+        common = min(before[1], after[1]) - max(before[0], after[0])
+        if common > HALF * min(before[1] - before[0], after[1] - after[0]):
+            raise ValueError("two rows, or two columns, lie upon each other")
     if any(after <= before for before, after in pairwise(edges)):
-        raise ValueError("two rows, or two columns, lie upon each other")
+        raise ValueError("the rows, or the columns, are in no order")
     return edges
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..tasks import messages
-from .items import Item, Picture, Rejected, Stream, find_image
+from .image_files import find_image
+from .items import Item, Picture, Rejected, Stream
 from .json_list import json_list
 from .llava import entry_id
 from .parquet import count_rows, image_bytes, parquet_files, parquet_rows, split_of_file
@@ -76,10 +77,13 @@ def _entries(files: list[Path]) -> Iterator[tuple[str, tuple[Path, dict[str, Any
 
 def _page(name: Any, folder: Path) -> Path:
     """The image file of a page; the competition's newer archive leaves out the folder of its name."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"the image is {name!r}; a path is needed")
-    names = [f"{place}/{name}" for place in _PLACES]
-    return find_image(folder, *names, f"spdocvqa_images/{Path(name).name}")
+    try:
+        return find_image(name, [folder / place for place in _PLACES])
+    except ValueError:
+        other = folder / "spdocvqa_images" / str(name).rsplit("/", 1)[-1]
+        if other.is_file():
+            return other
+        raise
 
 
 def _item(entry: dict[str, Any], split: str | None, image: Picture) -> Item:

@@ -18,7 +18,6 @@ that overlap (such regions are rejected).
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +26,7 @@ from lxml import etree
 
 from ..pdf import PageView, page_view
 from .items import Item, Rejected, Stream
+from .page_cut import Cut, cut_out
 from .truth import Box, Range, table_of, truth
 from .xml_files import read_xml, text_of
 
@@ -115,15 +115,10 @@ def _item(region: _Region, dpi: float) -> Item:
     own = _box(region.marked.find("bounding-box")) if region.marked is not None else None
     if own is None and not given:
         raise ValueError("neither the region nor a cell of it has a bounding box")
-    x0, y0, x1, y1 = view.to_pixels(own or _around(given))
-    margin = MARGIN * dpi / 72
-    left, top = max(math.floor(x0 - margin), 0), max(math.floor(y0 - margin), 0)
-    right, bottom = min(math.ceil(x1 + margin), view.size[0]), min(math.ceil(y1 + margin), view.size[1])
-    if right <= left or bottom <= top:
-        raise ValueError(f"the region lies outside of page {page}")
+    cut = cut_out(view, own or _around(given), MARGIN)
     ranges, lost = [], 0
     for cell, box in zip(cells, boxes, strict=True):
-        moved = _inside(view.to_pixels(box), left, top, right, bottom) if box else None
+        moved = _inside(cut, box) if box else None
         lost += moved is None
         ranges.append(Range(text_of(cell.find("content")), *_place(cell), moved))
     table = table_of(ranges, from_first=True)
@@ -132,7 +127,7 @@ def _item(region: _Region, dpi: float) -> Item:
     target, extra = truth(table)
     return Item(
         id=region.name,
-        image=functools.partial(view.draw, (left, top, right, bottom)),
+        image=cut,
         task="table",
         target=target,
         split=split_of(region.file),
@@ -180,8 +175,9 @@ def _around(boxes: list[Box]) -> Box:
     return min(x0), min(y0), max(x1), max(y1)
 
 
-def _inside(box: Box, left: int, top: int, right: int, bottom: int) -> Box | None:
-    """The box in a part of the picture, cut to it; None if nothing of it is left."""
-    x0, y0 = max(box[0], left), max(box[1], top)
-    x1, y1 = min(box[2], right), min(box[3], bottom)
-    return (x0 - left, y0 - top, x1 - left, y1 - top) if x0 < x1 and y0 < y1 else None
+def _inside(cut: Cut, box: Box) -> Box | None:
+    """The box in the picture, cut to it; None if nothing of it is left."""
+    x0, y0, x1, y1 = cut.to_pixels(box)
+    width, height = cut.box[2] - cut.box[0], cut.box[3] - cut.box[1]
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..conversations import read_conversation
-from .items import Item, Rejected, Stream, count_lines, find_image, json_lines
+from .image_files import find_image
+from .items import Item, Rejected, Stream, count_lines, json_lines
 from .json_list import json_list, starts_with
 
 LICENCE = "mixed, by source"
@@ -86,9 +87,7 @@ def picture_of(entry: dict[str, Any], folder: Path, places: tuple[str, ...] = FO
         name = name[0] if name else None
     if not name:
         return None
-    if not isinstance(name, str):
-        raise ValueError(f"'image' is {name!r}; a path is needed")
-    return find_image(folder, *(f"{place}/{name}" for place in places))
+    return find_image(name, [folder / place for place in places])
 
 
 def turns_of(entry: dict[str, Any]) -> list[dict[str, Any]]:

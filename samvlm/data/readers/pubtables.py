@@ -20,14 +20,13 @@ from lxml import etree
 
 from .boxed_grid import CLASSES, COLUMN, ROW, build_table, read_words
 from .image_files import SUFFIXES, image_of
-from .items import Item, Rejected, Stream
+from .items import Item, Rejected, Stream, split_named
 from .json_list import read_json
 from .truth import Box, truth
 from .xml_files import number_of, read_xml, text_of
 
 LICENCE = "CDLA-Permissive-2.0"
 WORDS = "_words.json"
-_SPLITS = ("train", "val", "test")
 _PROBED = 20  # annotation files that are looked at to tell the kind of a folder
 
 
@@ -54,7 +53,7 @@ def _read(path: Path, split: str | None, words: str | Path | None, source: str) 
         raise ValueError(f"{expected}; it is no folder")
     folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
     annotations = [folder for folder in folders if _holds(folder, (".xml",))]
-    images = [folder.relative_to(path).as_posix() for folder in folders if _holds(folder, SUFFIXES)]
+    images = [folder for folder in folders if _holds(folder, SUFFIXES)]
     texts = [Path(words)] if words is not None else folders
     texts = [folder for folder in texts if _holds(folder, (WORDS,))]
     for what, found in (
@@ -71,7 +70,7 @@ def _read(path: Path, split: str | None, words: str | Path | None, source: str) 
         if split is not None and own != split:
             return None
         boxes = read_boxes(read_xml(file))
-        image = image_of(path, file.stem, *images)
+        image = image_of(file.stem, images)
         name = file.stem + WORDS
         spoken = next((folder / name for folder in texts if (folder / name).is_file()), None)
         if spoken is None:
@@ -112,8 +111,7 @@ def read_boxes(root: etree._Element) -> dict[str, list[Box]]:
 
 def split_of(folder: str) -> str | None:
     """Return "train", "val" or "test" if a folder's name says so (Structure_Annotations_Train), else None."""
-    words = folder.lower().replace("-", "_").split("_")
-    return next((split for split in _SPLITS if split in words), None)
+    return split_named(*folder.replace("-", "_").split("_"))
 
 
 def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:

@@ -39,7 +39,7 @@ def read_scitsr(path: Path, split: str | None = None) -> Iterator[Item | Rejecte
         target, extra = truth(table_of(_ranges(read_json(file))))
         return Item(
             id=file.stem,
-            image=image_of(folder, file.stem, "img"),
+            image=image_of(file.stem, [folder / "img"]),
             task="table",
             target=target,
             split=folder.name if folder.name in ("train", "test") else None,

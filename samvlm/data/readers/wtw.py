@@ -79,7 +79,7 @@ def _tables(file: Path) -> Iterator[tuple[str, _Table | Rejected]]:
 
 def _item(table: _Table) -> Item:
     folder = table.file.parent.parent
-    image = image_of(folder, table.file.stem, "images")
+    image = image_of(table.file.stem, [folder / "images"])
     corners = [_corners(cell) for cell in table.cells]
     boxes = [_box_of(points) for points in corners]
     whole = _box_of([edge for box in boxes for edge in box])
