@@ -52,7 +52,7 @@ class Record:
 def read_records(path: str | Path) -> Iterator[Record]:
     """Read a file record by record; blank lines are skipped.
 
-    Raises ValueError at the first bad record, "FILE:LINE: what is wrong; what to do"; `check_records` finds all.
+    Raises ValueError at the first bad record, "FILE:LINE: what is wrong; what to do"; `samvlm.data.check` finds all.
     Images are not opened.
     """
     for record in each_record(path):
@@ -66,41 +66,13 @@ def each_record(path: str | Path) -> Iterator[Record | ValueError]:
 
     Raises ValueError if there is no such file.
     """
-    for where, item in _lines(Path(path)):
+    for where, item in record_lines(path):
         try:
             if isinstance(item, ValueError):
                 raise item
             yield _located(where, item, Path(path).absolute().parent)
         except ValueError as error:
             yield error
-
-
-def check_records(path: str | Path) -> list[str]:
-    """Return every error of a file, one line each; [] if all is well. Images must exist, ids be unique."""
-    errors = []
-    seen: dict[str, str] = {}
-    count = 0
-    for where, item in _lines(Path(path)):
-        try:
-            if isinstance(item, ValueError):
-                raise item
-            record = _located(where, item, Path(path).absolute().parent)
-        except ValueError as error:
-            errors.append(str(error))
-            continue
-        count += 1
-        if record.image is not None and not record.image.is_file():
-            errors.append(
-                f"{where}: no image at {record.image}; correct the path, which is relative to the file"
-            )
-        if record.id in seen:
-            errors.append(
-                f"{where}: the id {record.id!r} stands at {seen[record.id]} already; make ids unique"
-            )
-        seen.setdefault(record.id, where)
-    if not count and not errors:
-        errors.append(f"{path}: no records; give at least one line of JSON")
-    return errors
 
 
 def write_records(path: str | Path, records: Iterable[Record | dict[str, Any]]) -> int:
@@ -208,8 +180,12 @@ def _chat(
     return messages(task, target_text(task, target), question)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield ("FILE:LINE", JSON value or the ValueError it gave); a LLaVA file (one JSON list) gives its items."""
+def record_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
+    """Yield ("FILE:LINE", JSON value or the ValueError it gave); a LLaVA file (one JSON list) gives its items.
+
+    Raises ValueError if there is no such file.
+    """
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"no record file at {path}; give a .jsonl file")
     with path.open("rb") as file:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from samvlm.data.records import Record, check_records, each_record, read_records, write_records
+from samvlm.data.check import check_records
+from samvlm.data.records import Record, each_record, read_records, write_records
 
 TABLE = {
     "id": "1",
@@ -133,27 +134,17 @@ def test_errors_name_the_line_and_the_remedy(tmp_path, item, message):
     with pytest.raises(ValueError) as caught:
         next(records)
     assert str(caught.value).startswith(f"{path}:2: ") and message in str(caught.value)
-    assert any(message in error for error in check_records(path))
-
-
-def test_check_finds_every_error(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b.png").write_bytes(b"x")
-    path = save(tmp_path, TABLE, "{", {**TABLE, "image": "none.png"}, {**TABLE, "id": "2", "task": "?"})
-    errors = check_records(path)
-    assert [error.split(": ")[0].rsplit(":", 1)[1] for error in errors] == ["2", "3", "3", "4"]
-    assert "no image at" in errors[1] and "stands at" in errors[2]
-    assert check_records(save(tmp_path, TABLE)) == []
-    assert "no records" in check_records(save(tmp_path, ""))[0]
-    with pytest.raises(ValueError, match="no record file"):
-        check_records(tmp_path / "missing.jsonl")
+    found = check_records([path]).findings
+    assert any(message in example.detail for finding in found for example in finding.examples)
 
 
 def test_files_that_are_no_utf8_or_cut_off(tmp_path):
     path = tmp_path / "latin.jsonl"
     path.write_bytes(json.dumps(TABLE).encode() + b'\n{"id": "\xe9"}\n')
-    assert "no UTF-8" in check_records(path)[1]
-    assert "no JSON" in check_records(save(tmp_path, '[{"id": "1"', name="cut.json"))[0]
+    good, bad = each_record(path)
+    assert good.id == "1" and str(bad).startswith(f"{path}:2: no UTF-8")
+    (cut,) = each_record(save(tmp_path, '[{"id": "1"', name="cut.json"))
+    assert "no JSON" in str(cut)
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(TABLE).encode())
     assert len(list(read_records(path))) == 1
 
