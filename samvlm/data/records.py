@@ -13,14 +13,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .conversations import IMAGE, read_conversation, text_of
+from .safe_text import dump_json
 from .tables import Table
 from .tasks import TASKS, messages
+from .whole_files import whole_file
 
 _FIELDS = ("id", "image", "task", "messages", "conversations", "target", "source", "licence")
 
@@ -84,17 +87,12 @@ def write_records(path: str | Path, records: Iterable[Record | dict[str, Any]]) 
     path = Path(path)
     folder = path.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
     count = 0
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            for count, record in enumerate(records, 1):
-                item = record if isinstance(record, dict) else _as_dict(record, folder)
-                _located(f"record {count}", item, folder)
-                file.write(json.dumps(item, ensure_ascii=False) + "\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        for count, record in enumerate(records, 1):
+            item = record if isinstance(record, dict) else _as_dict(record, folder)
+            _located(f"record {count}", item, folder)
+            file.write(dump_json(item).encode() + b"\n")
     return count
 
 
@@ -131,6 +129,21 @@ def parse_record(item: Any, folder: Path) -> Record:
         licence=strings["licence"],
         extra={name: value for name, value in item.items() if name not in _FIELDS},
     )
+
+
+def path_in_record(image: Path, folder: Path) -> str:
+    """The path of an image as it stands in a record file of `folder`: relative, so that both may move together.
+
+    Absolute where they have no folder in common but the root.
+    """
+    image = Path(os.path.realpath(image.parent)) / image.name
+    folder = Path(os.path.realpath(folder))  # `..` leads up from where a link points to
+    try:
+        if len(Path(os.path.commonpath([image, folder])).parts) > 1:
+            return Path(os.path.relpath(image, folder)).as_posix()
+    except ValueError:  # other drives
+        return image.as_posix()
+    return image.as_posix()
 
 
 def target_text(task: str, target: dict[str, Any]) -> str:

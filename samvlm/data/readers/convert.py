@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from ..records import parse_record
+from ..records import parse_record, path_in_record
 from ..safe_text import dump_json
 from ..whole_files import whole_file
 from . import READERS
@@ -209,7 +209,7 @@ class _Store:
         if isinstance(picture, Path):
             if not picture.is_file():
                 raise ValueError(f"no image at {picture}; unpack the images")
-            return _relative(picture, self.folder)
+            return path_in_record(picture, self.folder)
         if isinstance(picture, bytes):
             suffix = next((suffix for magic, suffix in _MAGIC if magic.match(picture)), None)
             if suffix is None:
@@ -242,18 +242,6 @@ def _free(wanted: str, mark: str, taken: set[str], alike: Callable[[str], str] =
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _relative(image: Path, folder: Path) -> str:
-    """The path from the folder of the records; absolute where they have no folder in common but the root."""
-    image = Path(os.path.realpath(image.parent)) / image.name
-    folder = Path(os.path.realpath(folder))  # `..` leads up from where a link points to
-    try:
-        if len(Path(os.path.commonpath([image, folder])).parts) > 1:
-            return Path(os.path.relpath(image, folder)).as_posix()
-    except ValueError:  # other drives
-        return image.as_posix()
-    return image.as_posix()
 
 
 def _encode(image: Image.Image) -> bytes:
