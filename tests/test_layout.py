@@ -44,13 +44,18 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def imports(source: str, module: str, is_package: bool) -> Iterator[tuple[int, str, bool]]:
-    """Yield (line, absolute dotted name, at module level) of every import; `from a import b` yields `a.b`."""
+    """Yield (line, absolute dotted name, run at import) of every import; `from a import b` yields `a.b`."""
     tree = ast.parse(source)
     inside = {
         id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (
+            isinstance(block, ast.If)
+            and isinstance(block.test, ast.Name)
+            and block.test.id == "TYPE_CHECKING"
+        )
+        for node in ast.walk(block)
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -6,12 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .eval_arguments import add_eval, rewritten
+
 BAD_INPUT = 2
 
 PARSE_HELP = """\
 Read the tables of images and PDFs: PNG, JPEG, TIFF, WEBP, BMP, GIF, PDF.
 
-Without -o the tables go to standard output, by default as aligned text. With -o DIR each input becomes
+Without -o the tables go to standard output, by default as aligned text; xlsx needs -o, or output that is redirected
+to a file, and is then one workbook with a sheet for each table. With -o DIR each input becomes
 DIR/<stem>.<format> (default: html); page 2 of a document <stem>.p2.<format>, a second table of a page
 <stem>.t2.<format>, inputs of the same stem <stem>-2.<format> and so on.
 """
@@ -48,17 +51,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="samvlm", description="Document images in, tables out.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"samvlm {version}")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="parse | chat | train", parser_class=_Parser
+        dest="command", required=True, metavar="parse | chat | train | eval", parser_class=_Parser
     )
 
-    def add(name: str, short: str, text: str, end: str = "") -> argparse.ArgumentParser:
+    def add(name: str, short: str | None, text: str, end: str = "", **more: str) -> argparse.ArgumentParser:
+        if short is not None:  # else it is not listed
+            more["help"] = short
         return commands.add_parser(
             name,
-            help=short,
             description=text,
             epilog=end,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
         )
 
     def add_model(command: argparse.ArgumentParser) -> None:
@@ -76,12 +81,15 @@ def build_parser() -> argparse.ArgumentParser:
         "files", nargs="+", metavar="FILE", help="image or PDF; quoted patterns such as '*.png' work"
     )
     parse.add_argument(
-        "-f", "--format", choices=("text", "html", "md", "csv", "json", "otsl"), help="output format"
+        "-f", "--format", choices=("text", "html", "md", "csv", "xlsx", "json", "otsl"), help="output format"
     )
     parse.add_argument("-o", "--output", metavar="DIR", help="folder to write to")
     parse.add_argument("--force", action="store_true", help="replace existing files in DIR")
     parse.add_argument(
-        "--raw-cells", action="store_true", help="CSV: no quote before cells that a spreadsheet would run"
+        "--raw-cells",
+        action="store_true",
+        help="cells as they are read; CSV: no quote before those that a spreadsheet would run (unsafe); XLSX: "
+        "numbers stay text",
     )
     parse.add_argument("--max-pages", type=positive, metavar="N", help="read at most N pages of a document")
     parse.add_argument(
@@ -106,13 +114,14 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--nproc", type=positive, default=1, metavar="N", help="processes on this machine (torchrun)"
     )
+    add_eval(add, positive)
     return parser
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments; files and settings may also stand behind options, which argparse alone refuses."""
     parser = build_parser()
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(rewritten(sys.argv[1:] if arguments is None else list(arguments)))
     more = {"parse": "files", "train": "settings"}.get(options.command)
     if rest and (more is None or any(word.startswith("-") for word in rest)):
         parser.error(f"unknown arguments: {' '.join(rest)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -10,8 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..data.images import DocumentError, display_name
+from ..data.safe_text import dump_json
+from ..data.spreadsheet.writer import MAX_COLUMNS, write_xlsx
+from ..data.tables import Table
 from ..data.whole_files import whole_file
-from ..generation.results import EXPORTS, HTML_TAIL, ParseResult, html_head, single_tables
+from ..generation.results import EXPORTS, HTML_TAIL, ParseResult, html_head, named_tables, single_tables
 
 
 class FolderOutput:
@@ -41,14 +43,10 @@ class FolderOutput:
         """Write the tables of one page of input `number`. Raises DocumentError where that is not possible."""
         for table, single in single_tables(result):
             target = self._target(number, result.page, table)
-            if self.format == "html":
-                text = single.to_html(title=display_name(Path(source).name))
-            elif self.format == "csv":
-                text = single.to_csv(self.raw_cells)
-            else:
-                text = EXPORTS[self.format](single)
             try:
-                write_whole(target, text)
+                write_whole(target, self._content(source, single))
+            except ValueError as problem:  # a table that is too wide for a sheet
+                raise DocumentError(f"{display_name(target)}: cannot be written: {problem}") from None
             except OSError as problem:
                 raise DocumentError(
                     f"{display_name(target)}: cannot be written ({problem.strerror})"
@@ -58,14 +56,18 @@ class FolderOutput:
     def close(self) -> None:
         """Nothing is left to do: every file was whole at once."""
 
+    def _content(self, source: str, single: ParseResult) -> str | bytes:
+        if self.format == "html":
+            return single.to_html(title=display_name(Path(source).name))
+        if self.format == "csv":
+            return single.to_csv(self.raw_cells)
+        if self.format == "xlsx":
+            return single.to_xlsx(self.raw_cells)
+        return EXPORTS[self.format](single)
+
     def _target(self, number: int, page: int, table: int) -> Path:
         """The file for a table, once it is sure that it may be written."""
-        parts = [
-            self.stems[number],
-            *([f"p{page}"] if page > 1 else []),
-            *([f"t{table}"] if table > 1 else []),
-        ]
-        target = self.folder / ".".join([*parts, self.suffix])
+        target = self.folder / f"{numbered(self.stems[number], page, table)}.{self.suffix}"
         if target.name.casefold() in self.written:
             raise DocumentError(f"{display_name(target)}: was written for another input; rename that input")
         if os.path.lexists(target) and not self.force:
@@ -93,7 +95,7 @@ class StreamOutput:
         if self.format == "html":
             text = ("" if self.started else html_head(name)) + result.html_body(heading)
         elif self.format == "json":
-            text = json.dumps({"file": source, **result.to_dict()}, ensure_ascii=False) + "\n"
+            text = dump_json({"file": source, **result.to_dict()}) + "\n"
         elif self.format == "text":
             text = (f"{heading}\n" if heading else "") + result.to_text(self.width)
         elif self.format == "md":
@@ -115,6 +117,47 @@ class StreamOutput:
             sys.stdout.flush()
 
 
+class WorkbookOutput:
+    """Gathers the tables of all inputs and writes them to standard output as one workbook, a sheet a table.
+
+    Sheets have the names that `FolderOutput` gives files. Standard output must be a file or a pipe.
+    """
+
+    def __init__(self, inputs: Iterable[str], raw_cells: bool = False):
+        self.raw_cells = raw_cells
+        self.stems = unique_stems(inputs)
+        self.tables: list[tuple[str, Table]] = []
+        if sys.stdout.isatty():
+            raise DocumentError(
+                "a workbook is no text for the screen; give -o DIR, or redirect: > tables.xlsx"
+            )
+
+    def check(self, number: int) -> None:
+        """A sheet of the workbook is always free."""
+
+    def write(self, number: int, source: str, result: ParseResult) -> None:
+        """Keep the tables of one page of input `number`. Raises DocumentError for one that fits no sheet."""
+        for place, (_, table) in enumerate(named_tables(result), 1):
+            if table.n_cols > MAX_COLUMNS:
+                raise DocumentError(
+                    f"{display_name(source)}: a table of {table.n_cols} columns fits no sheet"
+                )
+            self.tables.append((numbered(self.stems[number], result.page, place), table))
+
+    def close(self) -> None:
+        """Write the workbook, if there is a table."""
+        if self.tables:
+            names, tables = zip(*self.tables, strict=True)
+            sys.stdout.flush()
+            sys.stdout.buffer.write(write_xlsx(tables, names, self.raw_cells))
+            sys.stdout.buffer.flush()
+
+
+def numbered(stem: str, page: int, table: int) -> str:
+    """STEM for the first table of an input, `STEM.p2` for page 2, `STEM.t2` for the second table of a page."""
+    return ".".join([stem, *([f"p{page}"] if page > 1 else []), *([f"t{table}"] if table > 1 else [])])
+
+
 def unique_stems(inputs: Iterable[str]) -> list[str]:
     """File names without suffix, made different (also where case does not count) by `-2`, `-3` …"""
     natural = [Path(path).stem for path in inputs]
@@ -131,7 +174,8 @@ def unique_stems(inputs: Iterable[str]) -> list[str]:
     return stems
 
 
-def write_whole(target: Path, text: str) -> None:
-    """Write a UTF-8 text file so that it is there whole or not at all. Raises OSError."""
+def write_whole(target: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that it is there whole or not at all. Raises OSError."""
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
     with whole_file(target) as stream:
-        stream.write(text.encode("utf-8", "replace"))
+        stream.write(data)

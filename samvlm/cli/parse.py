@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..data.images import DocumentError, Page, display_name, open_pages
 from ..generation import DocumentParser, ParseResult
 from .console import BAD_INPUT, INTERRUPTED, OK, PAGE_FAILED, load, next_page, say
-from .outputs import FolderOutput, StreamOutput
+from .outputs import FolderOutput, StreamOutput, WorkbookOutput
 
 BATCH_SIZE = 8  # pages, where files are written; on the screen, tables are to appear one after the other
 WINDOW = 4  # batches whose pages are sorted by size, so that those of one batch take about equally long
@@ -56,8 +56,10 @@ def run(options: argparse.Namespace) -> int:
     return reader.worst
 
 
-def _output(options: argparse.Namespace, files: list[str]) -> FolderOutput | StreamOutput:
+def _output(options: argparse.Namespace, files: list[str]) -> FolderOutput | StreamOutput | WorkbookOutput:
     raw = options.raw_cells
+    if options.output is None and options.format == "xlsx":
+        return WorkbookOutput(files, raw)
     if options.output is None:
         return StreamOutput(options.format or "text", len(files) > 1, raw)
     return FolderOutput(Path(options.output), options.format or "html", files, options.force, raw)
@@ -95,7 +97,7 @@ class Reader:
     parsed and written, `failed` the numbers of those that could not be.
     """
 
-    def __init__(self, options: argparse.Namespace, output: FolderOutput | StreamOutput):
+    def __init__(self, options: argparse.Namespace, output: FolderOutput | StreamOutput | WorkbookOutput):
         self.options, self.output = options, output
         self.batch_size = options.batch_size or (BATCH_SIZE if options.output else 1)
         self.parser: DocumentParser | None = None

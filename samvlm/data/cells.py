@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import index
 from typing import Literal, NamedTuple
 
 Header = Literal["column", "row", "section"]
@@ -51,7 +52,9 @@ def clean_text(text: str) -> str:
 
 
 def check_size(n_rows: int, n_cols: int) -> None:
-    """Raise ValueError if the grid is empty or larger than `MAX_GRID` places."""
+    """Raise ValueError if the grid is empty or larger than `MAX_GRID` places, or no size at all."""
+    if not _are_whole(n_rows, n_cols):
+        raise ValueError(f"a table has whole numbers of rows and columns, got {n_rows!r} and {n_cols!r}")
     if n_rows < 1 or n_cols < 1:
         raise ValueError(f"a table needs at least one row and one column, got {n_rows} x {n_cols}")
     if n_rows * n_cols > MAX_GRID:
@@ -59,6 +62,23 @@ def check_size(n_rows: int, n_cols: int) -> None:
             f"a table of {n_rows} rows x {n_cols} columns exceeds {MAX_GRID} places; "
             "split it, or correct its rowspan and colspan"
         )
+
+
+def _are_whole(*values: object) -> bool:
+    try:
+        for value in values:
+            index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def describe(cell: Cell) -> str:
+    """Name a cell in an error message: its place, its spans and the start of its text."""
+    text = cell.text if isinstance(cell.text, str) and len(cell.text) <= 40 else f"{str(cell.text)[:40]}…"
+    return (
+        f"cell {text!r} at row {cell.row!r}, column {cell.col!r} ({cell.rowspan!r} x {cell.colspan!r} places)"
+    )
 
 
 def place(cells: list[Cell], n_rows: int, n_cols: int) -> list[list[Cell | None]]:
@@ -69,21 +89,28 @@ def place(cells: list[Cell], n_rows: int, n_cols: int) -> list[list[Cell | None]
     check_size(n_rows, n_cols)
     grid: list[list[Cell | None]] = [[None] * n_cols for _ in range(n_rows)]
     for cell in cells:
-        bottom, right = cell.row + cell.rowspan, cell.col + cell.colspan
         if cell.header is not None and cell.header not in HEADERS:
             raise ValueError(
-                f"cell {cell.text!r}: header {cell.header!r} is unknown; use None or one of {HEADERS}"
+                f"{describe(cell)}: header {cell.header!r} is unknown; use None or one of {HEADERS}"
             )
+        if not _are_whole(cell.row, cell.col, cell.rowspan, cell.colspan):
+            raise ValueError(f"{describe(cell)}: a place and spans are whole numbers; correct them")
+        bottom, right = cell.row + cell.rowspan, cell.col + cell.colspan
         if cell.row < 0 or cell.col < 0 or cell.rowspan < 1 or cell.colspan < 1:
             raise ValueError(
-                f"{cell} has a negative place or an empty span; row and col start at 0, spans at 1"
+                f"{describe(cell)}: a negative place or an empty span; row and col start at 0, spans at 1"
             )
         if bottom > n_rows or right > n_cols:
-            raise ValueError(f"{cell} does not fit in {n_rows} rows x {n_cols} columns; shrink its spans")
+            raise ValueError(
+                f"{describe(cell)} does not fit in {n_rows} rows x {n_cols} columns; shrink its spans"
+            )
         for row in range(cell.row, bottom):
             line = grid[row]
             for col in range(cell.col, right):
                 if line[col] is not None:
-                    raise ValueError(f"{cell} overlaps {line[col]} at row {row}, column {col}; shrink a span")
+                    raise ValueError(
+                        f"{describe(cell)} overlaps {describe(line[col])} at row {row}, column {col}; "
+                        "shrink a span"
+                    )
                 line[col] = cell
     return grid

@@ -9,6 +9,7 @@ from html import escape
 from lxml import etree
 
 from .cells import MAX_SPAN, Cell, Layout, check_size, clean_text, place
+from .safe_text import printable
 
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")  # libxml2 stops at these
 # fmt: off
@@ -29,7 +30,7 @@ def write_html(cells: Iterable[Cell], n_rows: int, header_rows: int, wrap: bool,
         spans = (f' rowspan="{cell.rowspan}"' if cell.rowspan > 1 else "") + (
             f' colspan="{cell.colspan}"' if cell.colspan > 1 else ""
         )
-        text = escape(cell.text, quote=False).replace("\n", "<br>")
+        text = escape(printable(cell.text), quote=False).replace("\n", "<br>")
         if th and cell.header:
             lines[cell.row].append(f'<th scope="{_SCOPE_OF[cell.header]}"{spans}>{text}</th>')
         else:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .safe_text import printable
+
 # What Markdown would read as markup: escaped by a backslash. `_` only at a word's edge, `<` and `&` only where a
 # tag or an entity could start.
 _SPECIAL = re.compile(r"[\\|`*\[~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])|<br\s*/?>", re.IGNORECASE)
 _PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")
-_DELIMITER = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*")
+_DASHES = re.compile(r":?-+:?")
 
 
 def write_markdown(rows: Sequence[Sequence[str]], header_rows: int) -> str:
     """Return a pipe table that ends in a newline; without a header row an empty one is written, as GitHub needs."""
-    lines = [[_SPECIAL.sub(r"\\\g<0>", text).replace("\n", "<br>") for text in row] for row in rows]
+    lines = [
+        [_SPECIAL.sub(r"\\\g<0>", printable(text)).replace("\n", "<br>") for text in row] for row in rows
+    ]
     if header_rows == 0:
         lines.insert(0, [""] * len(rows[0]))
     lines.insert(1, ["---"] * len(rows[0]))
@@ -30,10 +34,13 @@ def read_markdown(text: str) -> tuple[list[list[str]], int]:
     lines = text.splitlines()
     for number in range(1, len(lines)):
         head, delimiter = lines[number - 1], lines[number]
-        if "|" not in delimiter or not _DELIMITER.fullmatch(delimiter) or "|" not in head:
+        if "|" not in delimiter or "-" not in delimiter or "|" not in head:
+            continue
+        dashes = _split(delimiter)
+        if not all(_DASHES.fullmatch(cell) for cell in dashes):
             continue
         names = _split(head)
-        if len(names) != len(_split(delimiter)):
+        if len(names) != len(dashes):
             continue
         rows = [names] if any(names) else []
         for line in lines[number + 1 :]:

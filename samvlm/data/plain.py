@@ -7,9 +7,13 @@ import unicodedata
 
 from .tables import Cell, Table
 
-_NUMBER = re.compile(r"[-+−–±(<>≤≥~≈$€£¥]*\d[\d.,' \u00a0\u202f]*\s*(%|‰|\)|[×x]\s*10.*|±.*|\(.*\))*")
+# A number with what may stand around it. No two repeats may match the same characters: models write long cells.
+_NUMBER = re.compile(
+    r"[-+−–±(<>≤≥~≈$€£¥]*\d[\d.,' \u00a0\u202f]*[%‰)]*(?: ?(?:[×x] ?10.*|±.*|\(.*[%‰)]))?", re.DOTALL
+)
 GAP = "  "
 LEAST_WIDTH = 8  # columns are not squeezed below it
+MOST_WIDTH = 500  # nor wider, on any screen: the text is wrapped
 
 
 def draw_table(table: Table, width: int | None = None) -> str:
@@ -19,12 +23,16 @@ def draw_table(table: Table, width: int | None = None) -> str:
     Control characters are left out: the text may go to a terminal.
     """
     texts = {id(cell): plain_text(cell.text) for cell in table.cells}
-    widths = _widths(table, texts, width)
-    right = [_is_numeric(table, texts, col) for col in range(table.n_cols)]
+    needs = {place: text_width(text) for place, text in texts.items()}
+    widths = [min(w, MOST_WIDTH) for w in column_widths(table, needs, len(GAP))]
+    if width is not None:
+        widths = _squeeze(widths, width - len(GAP) * (table.n_cols - 1))
+    right = _numeric_columns(table, texts)
+    header_rows = table.header_rows
     lines = []
     for number, row in enumerate(table.grid()):
         lines += _draw_row(row, number, texts, widths, right)
-        if number + 1 == table.header_rows:
+        if number + 1 == header_rows:
             lines.append(GAP.join("─" * w for w in widths))
     return "".join(line.rstrip() + "\n" for line in lines)
 
@@ -44,28 +52,44 @@ def text_width(text: str) -> int:
     )
 
 
-def _widths(table: Table, texts: dict[int, str], width: int | None) -> list[int]:
+def column_widths(table: Table, needs: dict[int, int], gap: int = 0) -> list[int]:
+    """Places that each column needs, at least 1, if a cell needs `needs[id(cell)]` and columns are `gap` apart."""
     widths = [1] * table.n_cols
     for cell in sorted(table.cells, key=lambda cell: cell.colspan):
         covered = range(cell.col, cell.col + cell.colspan)
-        lack = text_width(texts[id(cell)]) - sum(widths[c] for c in covered) - len(GAP) * (cell.colspan - 1)
-        for extra in range(max(0, lack)):  # spread what a spanning text needs beyond its columns
-            widths[covered[extra % cell.colspan]] += 1
-    if width is not None:
-        excess = sum(widths) + len(GAP) * (table.n_cols - 1) - width
-        while excess > 0 and max(widths) > LEAST_WIDTH:
-            widths[widths.index(max(widths))] -= 1
-            excess -= 1
+        lack = needs[id(cell)] - sum(widths[c] for c in covered) - gap * (cell.colspan - 1)
+        share, rest = divmod(max(0, lack), cell.colspan)
+        for number, col in enumerate(covered):  # spread what a spanning text needs beyond its columns
+            widths[col] += share + (number < rest)
     return widths
 
 
-def _is_numeric(table: Table, texts: dict[int, str], col: int) -> bool:
-    """Whether most of the column's data cells are numbers."""
-    data = [
-        texts[id(cell)] for cell in table.cells if cell.col == col and cell.colspan == 1 and not cell.header
-    ]
-    filled = [text for text in data if text]
-    return bool(filled) and sum(bool(_NUMBER.fullmatch(text)) for text in filled) * 2 > len(filled)
+def _squeeze(widths: list[int], places: int) -> list[int]:
+    """Narrow the widest columns, none below LEAST_WIDTH, until all together fit into `places`."""
+    low, high = min(LEAST_WIDTH, max(widths)), max(widths)
+    while low < high:
+        level = (low + high) // 2
+        if sum(min(w, level) for w in widths) >= places:
+            high = level
+        else:
+            low = level + 1
+    narrow = [min(w, high) for w in widths]
+    excess = sum(narrow) - places
+    for col, width in enumerate(narrow):
+        if excess > 0 and width == high > LEAST_WIDTH:
+            narrow[col] -= 1
+            excess -= 1
+    return narrow
+
+
+def _numeric_columns(table: Table, texts: dict[int, str]) -> list[bool]:
+    """For each column, whether most of its data cells are numbers."""
+    filled, numbers = [0] * table.n_cols, [0] * table.n_cols
+    for cell in table.cells:
+        if cell.colspan == 1 and not cell.header and (text := texts[id(cell)]):
+            filled[cell.col] += 1
+            numbers[cell.col] += _NUMBER.fullmatch(text) is not None
+    return [number * 2 > count for number, count in zip(numbers, filled, strict=True)]
 
 
 def _draw_row(
@@ -97,16 +121,29 @@ def _pad(text: str, width: int, align: str) -> str:
 
 def _wrap(text: str, width: int) -> list[str]:
     """Break a text into lines of at most `width` places, at blanks where there are any."""
-    lines = [""]
+    lines: list[str] = []
+    line, used = "", 0
     for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if text_width(joined) <= width:
-            lines[-1] = joined
+        wide = text_width(word)
+        if line and used + 1 + wide <= width:
+            line, used = f"{line} {word}", used + 1 + wide
             continue
-        if lines[-1]:
-            lines.append("")
-        for character in word:
-            if lines[-1] and text_width(lines[-1] + character) > width:
-                lines.append("")
-            lines[-1] += character
-    return lines if text else []
+        if line:
+            lines.append(line)
+        line, used = word, wide
+        if used > width:
+            *full, (line, used) = _cut(word, width)
+            lines += [piece for piece, _ in full]
+    return [*lines, line] if text else []
+
+
+def _cut(word: str, width: int) -> list[tuple[str, int]]:
+    """Cut a word into pieces of at most `width` places (one character at least), each with its places."""
+    pieces, start, used = [], 0, 0
+    for end, character in enumerate(word):
+        wide = text_width(character)
+        if end > start and used + wide > width:
+            pieces.append((word[start:end], used))
+            start, used = end, 0
+        used += wide
+    return [*pieces, (word[start:], used)]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import delimited, html, markdown, otsl
-from .cells import Cell, Layout, check_size, clean_text, place
+from .cells import Cell, Layout, check_size, clean_text, describe, place
+from .safe_text import dump_json
+from .whole_files import whole_file
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Cell", "Table"]
 
@@ -22,6 +29,9 @@ class Table:
 
     def __init__(self, cells: Iterable[Cell], n_rows: int, n_cols: int, repairs: Sequence[str] = ()) -> None:
         given = list(cells)
+        for cell in given:
+            if not isinstance(cell.text, str):
+                raise ValueError(f"{describe(cell)}: its text is no string; give a str")
         grid = place(given, n_rows, n_cols)
         for row, line in enumerate(grid):
             for col, cell in enumerate(line):
@@ -127,10 +137,15 @@ class Table:
         try:
             cells = [Cell(**cell) for cell in data["cells"]]
             for cell in cells:
-                if not isinstance(cell.text, str):
-                    raise TypeError(f"the text {cell.text!r} is no string")
-                cell.box = tuple(cell.box) if cell.box is not None else None  # type: ignore[assignment]
+                if cell.box is not None:
+                    cell.box = tuple(_finite(edge) for edge in cell.box)  # type: ignore[assignment]
+                    if len(cell.box) != 4:
+                        raise TypeError(f"a box has 4 edges, got {len(cell.box)}")
+                if cell.confidence is not None:
+                    _finite(cell.confidence)
             return cls(cells, data["n_rows"], data["n_cols"])
+        except ValueError as error:
+            raise ValueError(f"not a table: {error}") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"not a table: {error}; expected n_rows, n_cols and cells with text, row, col and, where they "
@@ -142,9 +157,38 @@ class Table:
         """Undo `to_json`. Raises ValueError for what is no JSON or no table."""
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, lists 10,000 deep
             raise ValueError(f"not a table: no JSON ({error})") from error
         return cls.from_dict(data)
+
+    @classmethod
+    def from_xlsx(
+        cls, source: str | Path | bytes, sheet: str | None = None, header_rows: int | None = None
+    ) -> Table:
+        """Read a sheet of a workbook (a path or its bytes): the one named, else the first with cells.
+
+        Merged cells become spans; numbers come as they are shown, dates in ISO form; of a formula what was stored
+        with it, else its text: nothing is evaluated. The table ends with the outermost cells with text or a border.
+        Column headers are the first `header_rows` rows; None: the frozen rows, else the leading bold ones.
+        Raises ValueError for what is no XLSX file, damaged, encrypted or too large.
+        """
+        from .spreadsheet.reader import read_xlsx
+
+        return cls._from_layout(read_xlsx(source, sheet, header_rows))
+
+    @classmethod
+    def all_from_xlsx(cls, source: str | Path | bytes, header_rows: int | None = None) -> dict[str, Table]:
+        """Read every sheet with cells, by name; see `from_xlsx`."""
+        from .spreadsheet.reader import read_all_xlsx
+
+        return {name: cls._from_layout(layout) for name, layout in read_all_xlsx(source, header_rows)}
+
+    @classmethod
+    def from_dataframe(cls, frame: pandas.DataFrame, index: bool | None = None) -> Table:
+        """Read a pandas data frame; see `samvlm.data.frames.read_frame`."""
+        from .frames import read_frame
+
+        return read_frame(frame, index)
 
     # writers
 
@@ -179,8 +223,29 @@ class Table:
         """
         return delimited.write_csv(self.to_rows(), raw)
 
+    def to_xlsx(self, path: str | Path | None = None, raw: bool = False) -> bytes:
+        """Return a workbook of one sheet and write it to `path`, if one is given.
+
+        Merged cells are kept, header rows bold and frozen. No text becomes a formula, and plain numbers of the body
+        become numbers only if they are shown with the same digits; with `raw` none does. See
+        `samvlm.data.spreadsheet.writer.write_xlsx` for the rules, and for several tables in one workbook.
+        """
+        from .spreadsheet.writer import write_xlsx
+
+        data = write_xlsx([self], raw=raw)
+        if path is not None:
+            with whole_file(Path(path)) as stream:
+                stream.write(data)
+        return data
+
+    def to_dataframe(self, index: bool = False) -> pandas.DataFrame:
+        """Return a pandas data frame of texts; see `samvlm.data.frames.write_frame`."""
+        from .frames import write_frame
+
+        return write_frame(self, index)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; fields at their default are left out."""
+        """Return plain values for JSON; fields at their default are left out, and what is NaN or infinite too."""
         cells = []
         for cell in self.cells:
             item: dict[str, Any] = {"text": cell.text, "row": cell.row, "col": cell.col}
@@ -188,13 +253,22 @@ class Table:
                 item["rowspan"] = cell.rowspan
             if cell.colspan > 1:
                 item["colspan"] = cell.colspan
-            for name in ("header", "confidence", "box"):
-                value = getattr(cell, name)
-                if value is not None:
-                    item[name] = list(value) if name == "box" else value
+            if cell.header is not None:
+                item["header"] = cell.header
+            if cell.confidence is not None and isfinite(cell.confidence):
+                item["confidence"] = cell.confidence
+            if cell.box is not None and all(map(isfinite, cell.box)):
+                item["box"] = list(cell.box)
             cells.append(item)
         return {"n_rows": self.n_rows, "n_cols": self.n_cols, "cells": cells}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return dump_json(self.to_dict())
+
+
+def _finite(value: Any) -> float:
+    """Return the number. Raises TypeError for what is none, or no finite one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise TypeError(f"{value!r} is no number")
+    return value

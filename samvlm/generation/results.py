@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..data.plain import draw_table, plain_text
+from ..data.safe_text import dump_json, printable
+from ..data.spreadsheet.writer import write_xlsx
 from ..data.tables import Table
 
 FinishReason = Literal["stop", "length", "repetition", "error"]
@@ -69,23 +70,38 @@ class ParseResult:
         if self.tables:
             return title + "\n".join(table.to_html(wrap=False) for table in self.tables) + "\n"
         return (
-            f'{title}<p style="white-space:pre-wrap">{html.escape(self.text)}</p>\n' if self.text else title
+            f'{title}<p style="white-space:pre-wrap">{html.escape(printable(self.text))}</p>\n'
+            if self.text
+            else title
         )
 
     def to_markdown(self) -> str:
         """Pipe tables with a blank line between them; spans are flattened."""
-        return self._join(Table.to_markdown, "\n")
+        if self.tables:
+            return "\n".join(table.to_markdown() for table in self.tables)
+        return printable(self.text) + "\n" if self.text else ""
 
     def to_csv(self, raw: bool = False) -> str:
         """CSV, a blank line between tables; a cell that a spreadsheet would run gets a quote, unless `raw`."""
-        if self.tables:
-            return "\n".join(table.to_csv(raw) for table in self.tables)
+        return "\n".join(table.to_csv(raw) for table in self._as_tables())
+
+    def to_xlsx(self, raw: bool = False) -> bytes:
+        """An XLSX workbook, a sheet a table; plain numbers become numbers, unless `raw`. Text is never a formula."""
+        named = list(named_tables(self))
+        return write_xlsx([table for _, table in named], [name for name, _ in named], raw)
+
+    def _as_tables(self) -> list[Table]:
+        """The tables; for an answer that is text, its lines as rows (a form's as name and value), if there are any."""
+        if self.tables or not self.text.strip():
+            return self.tables
         rows = [line.split(": ", 1) if self.task == "form" else [line] for line in self.text.splitlines()]
-        return Table.from_rows(rows).to_csv(raw) if rows else ""
+        return [Table.from_rows(rows)]
 
     def to_otsl(self) -> str:
         """OTSL, a table a line; complete also where the model's own `text` was cut off."""
-        return self._join(lambda table: table.to_otsl() + "\n", "")
+        if self.tables:
+            return "".join(table.to_otsl() + "\n" for table in self.tables)
+        return self.text + "\n" if self.text else ""
 
     def to_text(self, width: int | None = None) -> str:
         """Aligned columns for a terminal, at most about `width` places wide."""
@@ -111,18 +127,14 @@ class ParseResult:
 
     def to_json(self) -> str:
         """`to_dict` as JSON on one line."""
-        return json.dumps(self.to_dict(), ensure_ascii=False) + "\n"
-
-    def _join(self, write: Callable[[Table], str], separator: str) -> str:
-        if self.tables:
-            return separator.join(write(table) for table in self.tables)
-        return self.text + "\n" if self.text else ""
+        return dump_json(self.to_dict()) + "\n"
 
 
-EXPORTS: dict[str, Callable[[ParseResult], str]] = {
+EXPORTS: dict[str, Callable[[ParseResult], str | bytes]] = {
     "html": ParseResult.to_html,
     "md": ParseResult.to_markdown,
     "csv": ParseResult.to_csv,
+    "xlsx": ParseResult.to_xlsx,
     "json": ParseResult.to_json,
     "otsl": ParseResult.to_otsl,
     "text": ParseResult.to_text,
@@ -146,3 +158,10 @@ def single_tables(result: ParseResult) -> Iterable[tuple[int, ParseResult]]:
         yield 1, result
     for number, table in enumerate(result.tables, 1):
         yield number, ParseResult(**{**vars(result), "tables": [table]})
+
+
+def named_tables(result: ParseResult) -> Iterable[tuple[str, Table]]:
+    """The tables of a page or document with names for sheets: "Table 1", in documents "Page 2, table 1"."""
+    for page in result.pages or [result]:
+        for number, table in enumerate(page._as_tables(), 1):
+            yield (f"Page {page.page}, table {number}" if result.pages else f"Table {number}"), table

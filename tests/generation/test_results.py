@@ -2,7 +2,9 @@
 
 import json
 
+import pytest
 from lxml import html
+from random_tables import plain
 
 from samvlm.data.tables import Table
 from samvlm.generation import ParseResult
@@ -34,8 +36,9 @@ def test_every_export_reads_back():
     assert "'=SUM" in result.to_csv() and "'=SUM" not in result.to_csv(raw=True)
     assert Table.from_dict(json.loads(result.to_json())["tables"][0]) == TABLE
     assert [line.split()[0] for line in result.to_text().splitlines()] == ["Year", "────", "2004"]
-    for export in EXPORTS.values():
-        assert export(result).endswith("\n")
+    assert Table.from_xlsx(result.to_xlsx()) == plain(TABLE)
+    for name, export in EXPORTS.items():
+        assert name == "xlsx" or export(result).endswith("\n")
 
 
 def test_documents_of_pages():
@@ -55,8 +58,24 @@ def test_text_answers():
     result = ParseResult(task="text", text="a < b\n\x1b[31mred")
     assert "a &lt; b" in result.to_html()
     assert result.to_text() == "a < b\n[31mred\n"
-    assert result.to_markdown() == "a < b\n\x1b[31mred\n"
-    assert ParseResult(task="text").to_csv() == "" and ParseResult(task="text").to_html()
+    assert result.to_markdown() == "a < b\n [31mred\n"
+    assert "\x1b" not in result.to_html() and "\x1b" not in result.to_csv()
+    assert json.loads(result.to_json())["text"] == result.text
+    assert Table.from_xlsx(result.to_xlsx()).to_rows() == [["a < b"], ["[31mred"]]
+    empty = ParseResult(task="text")
+    assert empty.to_csv() == "" and empty.to_html()
+    with pytest.raises(ValueError, match="no sheet with cells"):
+        Table.from_xlsx(empty.to_xlsx())
+    form = ParseResult(task="form", text="Name: A: B\nSum: =1+1")
+    assert Table.from_xlsx(form.to_xlsx()).to_rows() == [["Name", "A: B"], ["Sum", "=1+1"]]
+
+
+def test_a_workbook_has_a_sheet_for_each_table():
+    several = page()
+    several.tables = [TABLE, TABLE]
+    assert list(Table.all_from_xlsx(several.to_xlsx())) == ["Table 1", "Table 2"]
+    document = ParseResult.merge([page(1), page(3)])
+    assert list(Table.all_from_xlsx(document.to_xlsx())) == ["Page 1, table 1", "Page 3, table 1"]
 
 
 def test_single_tables():

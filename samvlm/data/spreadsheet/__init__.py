@@ -1,0 +1,1 @@
+"""XLSX workbooks: writing tables as sheets and reading sheets as tables."""
