@@ -11,13 +11,13 @@ from .cells import MAX_SPAN, Cell, Layout, check_size
 _BEGIN = re.compile(r"\\begin\s*\{(tabular\*?|tabularx|tabulary|array|longtable|supertabular)\}")
 _TWO_ARGUMENTS = ("tabular*", "tabularx", "tabulary")
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%[^\n]*\n?")
+_LENGTH = r"(?:\s*\[\s*[-+]?[\d.]*\s*(?:[a-z]{2}|\\[A-Za-z]+)\s*\])?"  # `[1]` may start a text
 _RULE = re.compile(
-    r"\\(?:hline|toprule|bottomrule|midrule|endhead|endfirsthead|endfoot|endlastfoot)(?![A-Za-z])(?:\s*\[[^\]]*\])?"
-    r"|\\(?:cline|cmidrule)(?:\s*\[[^\]]*\])?(?:\s*\([^)]*\))?\s*\{[^}]*\}|\\(?:addlinespace|noalign)(?![A-Za-z])"
-    r"(?:\s*\[[^\]]*\]|\s*\{[^}]*\})?"
+    r"\\(?:hline|toprule|bottomrule|midrule|endhead|endfirsthead|endfoot|endlastfoot|addlinespace)(?![A-Za-z])"
+    rf"{_LENGTH}|\\(?:cline|cmidrule){_LENGTH}(?:\s*\([^)]*\))?\s*\{{[^}}]*\}}|\\noalign\s*\{{[^}}]*\}}"
 )
 _HEAD_ENDS = re.compile(r"\\(?:midrule|endhead|endfirsthead)(?![A-Za-z])")
-_ROW_END = re.compile(r"\\\\\*?(?:\s*\[[^\]]*\])?|\\tabularnewline(?![A-Za-z])")
+_ROW_END = re.compile(rf"(?:\\\\\*?|\\tabularnewline(?![A-Za-z])){_LENGTH}")
 _STYLE = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|sl|up|md|normal)?|emph|underline|mbox|makecell|shortstack|thead)\s*"
     r"(?:\[[^\]]*\]\s*)?(?=\{)"
@@ -52,6 +52,9 @@ class _Source(NamedTuple):
     colspan: int
 
 
+_EMPTY = _Source("", 1, 1)
+
+
 def read_latex(text: str) -> Layout:
     """Read the first tabular, tabular*, tabularx, array or longtable of a text.
 
@@ -68,12 +71,17 @@ def read_latex(text: str) -> Layout:
     body = _COMMENT.sub(r"\1", text[at : end if end >= 0 else len(text)])
     head = 0
     rows: list[list[_Source]] = []
-    for piece in _split(body, _ROW_END):
+    pieces = list(_split(body, _ROW_END))
+    for number, piece in enumerate(pieces, 1):
         if _HEAD_ENDS.search(piece) and not head:
             head = len(rows)
         source = _RULE.sub(" ", piece)
-        if source.strip():
+        if source.strip() or number < len(pieces):
             rows.append([_read_cell(cell) for cell in _split(source, re.compile("&"))])
+    if any(len(row) > 1 for row in rows):  # a line of nothing, not even &, is a gap then
+        kept = [row != [_EMPTY] for row in rows]
+        head = sum(kept[:head])
+        rows = [row for row, keep in zip(rows, kept, strict=True) if keep]
     if not rows:
         raise ValueError(f"the LaTeX table in {text[:60]!r} has no cell")
     return _place(rows, head)
@@ -115,7 +123,10 @@ def _place(rows: list[list[_Source]], head: int) -> Layout:
 def _read_cell(source: str) -> _Source:
     rowspan = colspan = 1
     source = source.strip()
-    while match := re.match(r"(?:\\(multicolumn|multirow)\s*(?:\[[^\]]*\]\s*)?)(?=\{)", source):
+    for _ in range(4):  # one within the other, in either order
+        match = re.match(r"(?:\\(multicolumn|multirow)\s*(?:\[[^\]]*\]\s*)?)(?=\{)", source)
+        if match is None:
+            break
         arguments, at = [], match.end()
         for _ in range(3):
             optional = re.compile(r"\s*\[[^\]]*\]").match(source, at)
