@@ -112,6 +112,22 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", metavar="RECIPE", help="a YAML file, or its name in configs/")
     train.add_argument("settings", nargs="*", metavar="key=value", help="override a key of the recipe")
     train.add_argument(
+        "--resume",
+        dest="flags",
+        action="append",
+        type="--resume={}".format,
+        metavar="auto|PATH",
+        default=[],
+        help="go on from the last complete checkpoint in the output folder, or from the one named",
+    )
+    train.add_argument(
+        "--force",
+        dest="flags",
+        action="append_const",
+        const="--force",
+        help="go on although recipe, data or number of processes have changed; drop checkpoints in the way",
+    )
+    train.add_argument(
         "--nproc", type=positive, default=1, metavar="N", help="processes on this machine (torchrun)"
     )
     add_eval(add, positive)

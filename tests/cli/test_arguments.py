@@ -51,7 +51,9 @@ def test_words_behind_options_still_count():
         "c.png",
     ]
     options = read_options(["train", "debug_cpu", "--nproc", "2", "a.b=1", "c.d=2"])
-    assert options.settings == ["a.b=1", "c.d=2"] and options.nproc == 2
+    assert options.settings == ["a.b=1", "c.d=2"] and options.nproc == 2 and options.flags == []
+    options = read_options(["train", "debug_cpu", "--resume", "auto", "a.b=1", "--force", "c.d=2"])
+    assert options.settings == ["a.b=1", "c.d=2"] and options.flags == ["--resume=auto", "--force"]
 
 
 def test_the_module_runs(monkeypatch, capsys):
