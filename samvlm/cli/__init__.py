@@ -49,7 +49,7 @@ def run_train(options: argparse.Namespace) -> int:
     from ..launch import train
 
     try:
-        return train([options.recipe, *options.settings], options.nproc)
+        return train([options.recipe, *options.settings, *options.flags], options.nproc)
     except ValueError as problem:
         print(f"samvlm: error: {problem}", file=sys.stderr)
         return BAD_INPUT
