@@ -30,6 +30,13 @@ def steps_of(checkpoint: Path) -> int:
     return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
 
 
+def best_of(checkpoint: Path) -> list[Path]:
+    """The checkpoint that a run took for its best, beside this one of its checkpoints; [] if it chose none."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    best = state.get("best_model_checkpoint")
+    return [checkpoint.parent / Path(best).name] if best else []
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
     """The folders `checkpoint-N` of a stage's folder, complete or not, by N."""
     found = [path for path in folder.glob("checkpoint-*") if NAME.fullmatch(path.name) and path.is_dir()]

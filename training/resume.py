@@ -20,6 +20,7 @@ import transformers
 from accelerate.utils import broadcast_object_list
 
 from training.checkpoints import (
+    best_of,
     checkpoints_in,
     clear_stale,
     has_result,
@@ -27,6 +28,7 @@ from training.checkpoints import (
     problem,
     read_manifest,
     remove,
+    rotate,
     sha256_of,
     steps_of,
 )
@@ -118,6 +120,8 @@ def _find_start(recipe: Recipe, folder: Path, world_size: int) -> Start:
         was, now = (_versions(part) for part in (manifest.get("versions") or {}, about["versions"]))
         logger.warning("%s was written with %s; this is %s: the last digits may differ", checkpoint, was, now)
     steps = steps_of(checkpoint)
+    if checkpoint.parent == folder:  # a run that ended behind a save may not have come to this
+        rotate(folder, trainer.save_total_limit, {checkpoint, *best_of(checkpoint)})
     done = steps >= trainer.max_steps and has_result(folder)
     return Start(checkpoint, steps, about, done, trainer.force)
 

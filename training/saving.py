@@ -16,6 +16,7 @@ from transformers import Trainer
 from training.checkpoints import (
     PARTIAL,
     RESULT,
+    best_of,
     checkpoints_in,
     finish,
     missing_state,
@@ -82,10 +83,9 @@ class Saver:
         if first:
             shutil.rmtree(aside, ignore_errors=True)
             if self.failed is None:
-                best = trainer.state.best_model_checkpoint
-                spared = {self.folder / name, *([Path(best)] if best else [])}
+                saved = self.folder / name
                 try:
-                    rotate(self.folder, self.keep, spared)
+                    rotate(self.folder, self.keep, {saved, *best_of(saved)})
                 except OSError as error:
                     logger.warning("an old checkpoint stays: %s", error)
             else:
