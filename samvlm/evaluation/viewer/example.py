@@ -85,10 +85,10 @@ def _chips(example: Example, compared: Comparison) -> str:
     if not example.scores:
         chips.append('<li class="ending">not scored</li>')
     if (ending := example.finish_reason) not in ("stop", "unknown"):
-        chips.append(f'<li class="ending">{escape(_ENDINGS.get(ending, ending))}</li>')
+        chips.append(f'<li class="ending">{show_text(_ENDINGS.get(ending, ending))}</li>')
     for verdict in VERDICTS:
         if number := compared.counts[verdict]:
             sign = f'<i class="sign" aria-hidden="true">{SIGNS[verdict]}</i>'
             chips.append(f'<li class="{verdict}" title="{MEANINGS[verdict]}">{sign}{number:,} {verdict}</li>')
-    chips += [f'<li class="bucket">{escape(value)}</li>' for value in example.buckets.values()]
+    chips += [f'<li class="bucket">{show_text(value)}</li>' for value in example.buckets.values()]
     return f'<ul class="chips">{"".join(chips)}</ul>'

@@ -85,9 +85,12 @@ def _buckets(buckets: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str
             )
         if rows:
             head = f'<tr><th scope="col">{_KINDS.get(kind, show_text(kind))}</th><th scope="col">n</th>'
-            head += f'<th scope="col">{show_text(metric or "score")}</th></tr>'
+            head += f'<th scope="col" class="quiet">{show_text(metric or "score")}</th></tr>'
             tables.append(f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>")
-    return f'<div class="buckets">{"".join(tables)}</div>\n' if tables else ""
+    if not tables:
+        return ""
+    what = f"<p>{show_text(metric or 'score')}, mean by bucket</p>"
+    return f'<div class="buckets">{what}<div>{"".join(tables)}</div></div>\n'
 
 
 def _notes(left: Mapping[str, int], unread: int) -> str:

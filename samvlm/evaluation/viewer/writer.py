@@ -24,7 +24,7 @@ from .summary import show_summary
 MOST_EXAMPLES = 1000
 FILE_BYTES = 55_000_000  # what a browser opens without pain; about half of it at most is markup
 LONGEST_SIDES = (1000, 700, 500)  # in pixels, of an image: the first that fits its share of the file
-SMALL_IMAGE = 40_000  # bytes that an image may always have while there are any left
+SMALL_IMAGE = 40_000  # bytes that an image may always have, while there are as many left
 
 
 class ViewerReport(NamedTuple):
@@ -150,6 +150,12 @@ def _assemble(shown: list[_Kept], spool: IO[bytes], body: IO[bytes], budget: int
 
 def _image_markup(source: Any, share: int, budget: int) -> tuple[str, str]:
     """The figure of an image, and "shown", "smaller", "left out" or "broken"."""
+    left_out = (
+        '<figure><p class="none">the image was left out to keep the file small</p></figure>\n',
+        "left out",
+    )
+    if budget < SMALL_IMAGE:
+        return left_out
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DocumentWarning)
@@ -163,8 +169,7 @@ def _image_markup(source: Any, share: int, budget: int) -> tuple[str, str]:
         if len(uri) <= max(share, SMALL_IMAGE):
             break
     if len(uri) > budget:
-        text = "the image was left out to keep the file small"
-        return f'<figure><p class="none">{text}</p></figure>\n', "left out"
+        return left_out
     width, height = _shown_size(image, longest)
     caption = f"{image.width:,} × {image.height:,} pixels"
     if (width, height) != image.size:
