@@ -13,16 +13,17 @@ research only, by the terms of the Robust Reading Competition. The target has "q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..tasks import messages
 from .image_files import find_image
-from .items import Item, Picture, Rejected, Stream
+from .items import Item, Picture, Rejected, Stream, split_named
 from .json_list import json_list
 from .llava import entry_id
-from .parquet import count_rows, image_bytes, parquet_files, parquet_rows, split_of_file
+from .parquet import count_rows, image_bytes, parquet_files, parquet_rows
 
 LICENCE = "RRC terms, research only"
 _ABOUT = ("docId", "ucsf_document_id", "ucsf_document_page_no", "question_types")
@@ -46,7 +47,7 @@ def read_docvqa(
 
         def read(entry: tuple[Path, dict[str, Any]]) -> Item | None:
             file, values = entry
-            own = values.get("data_split") or split_of_file(file)
+            own = _split(values, file)
             if split is not None and own != split:
                 return None
             folder = Path(images) if images is not None else file.parent
@@ -59,8 +60,7 @@ def read_docvqa(
 
     def read_row(entry: tuple[Path, dict[str, Any]]) -> Item | None:
         file, values = entry
-        own = values.get("data_split") or split_of_file(file)
-        own = "val" if own == "validation" else own
+        own = _split(values, file)
         if split is not None and own != split:
             return None
         return _item(values, own, image_bytes(values["image"]))
@@ -73,6 +73,14 @@ def _entries(files: list[Path]) -> Iterator[tuple[str, tuple[Path, dict[str, Any
     for file in files:
         for where, entry in json_list(file, "data"):
             yield where, entry if isinstance(entry, Rejected) else (file, entry)
+
+
+def _split(values: dict[str, Any], file: Path) -> str | None:
+    """The split that an entry tells, else the one in the name of its file or folder."""
+    given = values.get("data_split")
+    if isinstance(given, str) and given:
+        return split_named(given) or given
+    return split_named(*re.split("[-_]", file.stem)[:1], file.parent.name)
 
 
 def _page(name: Any, folder: Path) -> Path:

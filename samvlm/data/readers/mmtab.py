@@ -62,9 +62,11 @@ def table_of_answer(text: str) -> tuple[str, Table | None, str] | None:
     The table is None for HTML, which stays as it stands. Raises ValueError for a table that cannot be read.
     """
     if match := _HTML.search(text):
-        if len(match[0]) < _MOST * len(text):
+        tables = Table.all_from_html(match[0])
+        if len(match[0]) < _MOST * len(text) or len(tables) > 1:
             return None
-        Table.from_html(match[0])
+        if not tables:
+            raise ValueError("the table of the answer has no cell")
         return "html", None, f"<html><body>{match[0]}</body></html>"
     if (start := text.find("\\begin{tab")) >= 0:
         end = text.rfind("\\end{tab")
