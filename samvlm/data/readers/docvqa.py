@@ -14,7 +14,7 @@ research only, by the terms of the Robust Reading Competition. The target has "q
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,29 +44,13 @@ def read_docvqa(
             where, first = next(json_list(file, "data"), (str(file), None))
             if isinstance(first, Rejected) and where == str(file):
                 raise ValueError(f'{file}: expected DocVQA\'s JSON with a list "data" ({first.reason})')
-
-        def read(entry: tuple[Path, dict[str, Any]]) -> Item | None:
-            file, values = entry
-            own = _split(values, file)
-            if split is not None and own != split:
-                return None
-            folder = Path(images) if images is not None else file.parent
-            return _item(values, own, _page(values["image"], folder))
-
-        return Stream(_entries(files), read)
+        folder = Path(images) if images is not None else files[0].parent
+        return Stream(_entries(files), lambda entry: _item(entry, split, lambda image: _page(image, folder)))
     if path.is_file() and path.suffix != ".parquet":
         raise ValueError(f'{path}: expected DocVQA\'s JSON with "data", or a .parquet file')
     files = parquet_files(path)
-
-    def read_row(entry: tuple[Path, dict[str, Any]]) -> Item | None:
-        file, values = entry
-        own = _split(values, file)
-        if split is not None and own != split:
-            return None
-        return _item(values, own, image_bytes(values["image"]))
-
     rows = parquet_rows(files, ("questionId", "question", "image"), ("answers", "data_split", *_ABOUT))
-    return Stream(rows, read_row, lambda: count_rows(files))
+    return Stream(rows, lambda entry: _item(entry, split, image_bytes), lambda: count_rows(files))
 
 
 def _entries(files: list[Path]) -> Iterator[tuple[str, tuple[Path, dict[str, Any]] | Rejected]]:
@@ -94,7 +78,14 @@ def _page(name: Any, folder: Path) -> Path:
         raise
 
 
-def _item(entry: dict[str, Any], split: str | None, image: Picture) -> Item:
+def _item(
+    row: tuple[Path, dict[str, Any]], wanted: str | None, picture: Callable[[Any], Picture]
+) -> Item | None:
+    """The item of an entry and its file; None if it is of another split."""
+    file, entry = row
+    split = _split(entry, file)
+    if wanted is not None and split != wanted:
+        return None
     question = entry["question"]
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f"the question is {question!r}; a text is needed")
@@ -109,7 +100,7 @@ def _item(entry: dict[str, Any], split: str | None, image: Picture) -> Item:
         target |= {"answer": given[0], "answers": given}
     return Item(
         id=entry_id(entry, "questionId"),
-        image=image,
+        image=picture(entry["image"]),
         task="question",
         target=target,
         messages=None if given else messages("question", None, question),
