@@ -27,3 +27,17 @@ def split_items(stream) -> tuple[list, list]:
     everything = list(stream)
     items = [one for one in everything if isinstance(one, Item)]
     return items, [one for one in everything if not isinstance(one, Item)]
+
+
+def converted(name: str, path, output) -> list:
+    """The records that `convert` writes of a data set, each with an image that opens (or none)."""
+    from samvlm.data.images import open_image
+    from samvlm.data.readers.convert import convert
+    from samvlm.data.records import read_records
+
+    report = convert(name, path, output / "records.jsonl", progress=False)
+    records = list(read_records(report.output))
+    assert len(records) == report.written and not report.rejected
+    for record in records:
+        assert record.image is None or open_image(record.image).width > 7
+    return records

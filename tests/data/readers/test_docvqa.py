@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from documents import drawing, encode
-from layouts import split_items
+from layouts import converted, split_items
 
 from samvlm.data.readers import READERS
 
@@ -131,3 +131,11 @@ def test_paths_of_another_kind(tmp_path):
     for path in (tmp_path, tmp_path / "none", Path(__file__)):
         with pytest.raises(ValueError, match="parquet"):
             READERS["docvqa"](path)
+
+
+def test_records(tmp_path):
+    blind = entry(2, "test")
+    del blind["answers"]
+    first, second = converted("docvqa", write(tmp_path / "data", [entry(), blind]), tmp_path)
+    assert first.answer == "1/8/93" and first.target["answers"] == ["1/8/93", "1/8/1993"]
+    assert second.answer is None and second.extra["split"] == "test"

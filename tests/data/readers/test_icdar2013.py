@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import pdf
-from layouts import as_held, split_items, table_in
+from layouts import as_held, converted, split_items, table_in
 from random_tables import random_table
 
 from samvlm.data.images import DocumentError
@@ -220,3 +220,11 @@ def test_paths_of_another_kind(tmp_path):
     for path in (tmp_path, tmp_path / "none", tmp_path / "none-str.xml", tmp_path / "eu-002.pdf"):
         with pytest.raises(ValueError, match=r"-str\.xml"):
             READERS["icdar2013"](path)
+
+
+def test_records(tmp_path):
+    write(tmp_path / "data", region_xml(SMALL), region_xml(SMALL, page=2), pages=2)
+    records = converted("icdar2013", tmp_path / "data", tmp_path)
+    assert [record.id for record in records] == ["eu-002_t1", "eu-002_t2"]
+    assert [record.image.name for record in records] == ["eu-002_t1.png", "eu-002_t2.png"]
+    assert Table.from_otsl(records[1].answer) == SMALL and records[1].extra["page"] == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from documents import drawing
-from layouts import split_items
+from layouts import converted, split_items
 
 from samvlm.data.conversations import read_conversation
 from samvlm.data.readers import READERS
@@ -120,3 +120,15 @@ def test_paths_of_another_kind(tmp_path):
     for path in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(ValueError, match=r"expected a \.json list"):
             READERS["llava"](path)
+
+
+def test_records(tmp_path):
+    alone = entry(3, conversations=[{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}])
+    del alone["image"]
+    (tmp_path / "data").mkdir()
+    path = write(tmp_path / "data", [entry(0), entry(1), alone, entry(1)])
+    records = converted("llava", path, tmp_path)
+    assert [record.id for record in records][:3] == ["000000000", "000000001", "000000003"]
+    assert records[3].extra["id_in_data"] == "000000001" and records[2].image is None
+    for number, record in enumerate(records[:2]):
+        assert record.messages == read_conversation(entry(number)["conversations"], True)

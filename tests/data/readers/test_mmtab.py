@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from documents import drawing
-from layouts import as_held, split_items, table_in
+from layouts import as_held, converted, split_items, table_in
 from random_tables import random_table
 
 from samvlm.data.readers import READERS
@@ -187,3 +187,14 @@ def test_table_of_answer_says_the_form():
     assert table_of_answer("no") is None
     assert table_of_answer(LATEX)[0] == "latex"
     assert table_of_answer("| a |\n|---|\n| b |")[1].header_rows == 1
+
+
+def test_records(tmp_path):
+    entries = [
+        evaluated(TABLE.to_html()),
+        evaluated("81", "TQA", item_id="q", answer_list=["81", "eighty-one"]),
+    ]
+    path = write(tmp_path / "data", entries, EVAL)
+    table, question = converted("mmtab", path, tmp_path)
+    assert Table.from_html(table.target["html"]) == TABLE and table.answer == TABLE.to_html()
+    assert question.target["answers"] == ["81", "eighty-one"] and question.answer == "81"

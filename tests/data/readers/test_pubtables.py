@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from documents import drawing
-from layouts import as_held, split_items, table_in
+from layouts import as_held, converted, split_items, table_in
 from random_tables import random_table
 
 from samvlm.data.readers import READERS
@@ -253,3 +253,10 @@ def test_paths_of_another_kind(tmp_path):
     (tmp_path / "words" / "PMC1064074_table_0_words.json").unlink()
     with pytest.raises(ValueError, match="no words"):
         READERS["pubtables"](tmp_path)
+
+
+def test_records(tmp_path):
+    table = Table([Cell("Group", 0, 0, 1, 2, "section"), Cell("a", 1, 0), Cell("b", 1, 1)], 2, 2)
+    (record,) = converted("pubtables", write(tmp_path / "data", table), tmp_path)
+    assert record.extra["split"] == "train" and Table.from_otsl(record.answer) == table
+    assert record.target["html"] == table.to_html()

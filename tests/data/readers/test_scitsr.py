@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from documents import drawing
-from layouts import as_held, split_items, table_in
+from layouts import as_held, converted, split_items, table_in
 from random_tables import random_table
 
 from samvlm.data.readers import READERS
@@ -114,3 +114,9 @@ def test_paths_of_another_kind(tmp_path):
     (tmp_path / "train" / "img" / "0704.0001v1.1.png").unlink()
     (rejected,) = READERS["scitsr"](tmp_path)
     assert "no image" in rejected.reason
+
+
+def test_records(tmp_path):
+    table = Table.from_rows([["a", "b"]])
+    (record,) = converted("scitsr", write(tmp_path / "data", structure(table)), tmp_path)
+    assert record.licence == "MIT" and Table.from_otsl(record.answer) == table

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import drawing
-from layouts import split_items, table_in
+from layouts import converted, split_items, table_in
 from random_tables import random_table
 
 from samvlm.data.readers import READERS
@@ -164,3 +164,10 @@ def test_paths_of_another_kind(tmp_path):
     (tmp_path / "images" / "1.jpg").unlink()
     (rejected,) = READERS["wtw"](tmp_path)
     assert "no image" in rejected.reason
+
+
+def test_records(tmp_path):
+    write(tmp_path / "data", CELL + objects(Table.from_rows([["a"]]), 5, top=100), "x")
+    records = converted("wtw", tmp_path / "data", tmp_path)
+    assert [record.image.name for record in records] == ["x_t0.png", "x_t5.png"]
+    assert records[0].extra["structure_only"] is True and records[0].answer == "<ecel><nl>"
