@@ -114,6 +114,7 @@ def convert(
                     report.rejected.append(result)
                     continue
                 file.write(dump_json(result).encode() + b"\n")
+                store.note(result)
                 report.written += 1
                 part = result.get("split") or ""
                 report.by_split[part] = report.by_split.get(part, 0) + 1
@@ -168,6 +169,9 @@ class _Store:
         self.folder = output.absolute().parent
         self.images = output.with_name(f"{output.stem}_images")
         self.aside = output.with_name(f".{output.stem}_images.partial")
+        self._stored: set[str] = set()  # images aside, as the records name them
+        self._amid = False  # whether images of the data lie where ours go
+        self._written: list[str] = []  # those of records that are written
         self._ids: set[str] = set()
         self._places: set[str] = set()
         shutil.rmtree(self.aside, ignore_errors=True)  # of a run that was killed
@@ -209,7 +213,9 @@ class _Store:
         if isinstance(picture, Path):
             if not picture.is_file():
                 raise ValueError(f"no image at {picture}; unpack the images")
-            return path_in_record(picture, self.folder)
+            name = path_in_record(picture, self.folder)
+            self._amid |= name.startswith(f"{self.images.name}/")
+            return name
         if isinstance(picture, bytes):
             suffix = next((suffix for magic, suffix in _MAGIC if magic.match(picture)), None)
             if suffix is None:
@@ -219,15 +225,26 @@ class _Store:
         target = self.aside / (place + suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture)
-        return f"{self.images.name}/{place}{suffix}"
+        name = f"{self.images.name}/{place}{suffix}"
+        self._stored.add(name)
+        return name
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Remember that a record is written; with threads, images of further ones may be there."""
+        if record.get("image") in self._stored:
+            self._written.append(record["image"])
 
     def publish(self) -> None:
-        """Move the images to their place; others that lie there stay."""
-        for file in sorted(self.aside.rglob("*")) if self.aside.is_dir() else ():
-            if file.is_file():
-                target = self.images / file.relative_to(self.aside)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, target)
+        """Move the images of the written records to their place; others that lie there stay.
+
+        Raises ValueError if images of the data lie there, which could be replaced.
+        """
+        if self._amid and self._written:
+            raise ValueError(f"{self.images}: the data have images there; give the output another name")
+        for name in self._written:
+            target = self.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.aside / name.partition("/")[2], target)
 
 
 def _free(wanted: str, mark: str, taken: set[str], alike: Callable[[str], str] = str) -> str:

@@ -95,6 +95,8 @@ def complete_html(text: str) -> str:
     tables = [table for table in table_elements(text) if next(table.iter("td", "th"), None) is not None]
     if len(tables) != 1:
         raise ValueError(f"it holds {len(tables)} tables with cells; one image has one table")
+    if "<table" in text.lower().partition("</html>")[2]:  # the parser reads no further
+        raise ValueError("it holds a table behind </html>; one image has one table")
     stripped = text.strip()
     if stripped.startswith("<html><body><table") and stripped.endswith("</table></body></html>"):
         return stripped

@@ -38,17 +38,17 @@ def read_tablebank(path: Path, split: str | None = None) -> Iterator[Item | Reje
         raise ValueError(f"{path}: no src-*.txt with its tgt-*.txt; give the Recognition folder of TableBank")
     # lists that name a split first: an image that stands in `all` too keeps its split
     pairs.sort(key=lambda pair: (_split(pair[0]) is None, pair))
-    seen: dict[Path, str] = {}
+    seen: dict[Path, int] = {}  # image -> hash of its tokens
 
     def read(entry: tuple[Path, str, str]) -> Item | Rejected | None:
         file, name, tokens = entry
         part = _split(file)
         image = find_image(name, [file.parent, file.parent / "images", *_beside(file.parent)])
         if image in seen:
-            if seen[image] != tokens:
+            if seen[image] != hash(tokens):
                 return Rejected(f"{file}: {name}", "stands in another list with another table")
             return None
-        seen[image] = tokens
+        seen[image] = hash(tokens)
         if split not in (None, part):
             return None
         html, filled = _structure(tokens.split())
@@ -88,7 +88,7 @@ def _entries(
                 if not name or not tokens:
                     if name.strip() or tokens.strip():
                         longer = names_file if name else targets_file
-                        yield where, Rejected(where, f"{longer.name} has more lines than its counterpart")
+                        yield where, Rejected(where, f"{longer.name} goes on alone from here; nothing of that is read")
                     break
                 try:
                     texts = name.decode("utf-8-sig").strip(), tokens.decode("utf-8-sig").strip()
