@@ -52,42 +52,53 @@ def read_html(text: str) -> Layout:
 
 def read_all_html(text: str) -> Iterator[Layout]:
     """Read every table with cells that is not itself within a cell, in document order."""
-    for table in table_elements(text):
+    tables, cut = _parse(text)
+    for table in tables:
         layout = _read_table(table)
         if layout is not None:
+            layout.repairs.extend(cut)
             yield layout
 
 
 def table_elements(text: str) -> Iterator[etree._Element]:
     """Yield the element of every table that is not within a cell, in document order; some may have no cells."""
+    return _parse(text)[0]
+
+
+def _parse(text: str) -> tuple[Iterator[etree._Element], list[str]]:
+    """Return the elements of `table_elements`, and where the parser gave up (2,048 elements deep), [] for nowhere."""
     text = _UNSAFE.sub(" ", text)
     if not text.strip():
-        return
+        return iter(()), []
     parser = etree.HTMLParser(remove_comments=True, remove_pis=True, encoding="utf-8", huge_tree=True)
     root = etree.fromstring(text.encode(), parser)
     if root is None:
-        return
-    for table in root.iter("table"):
-        if next(table.iterancestors("td", "th"), None) is None:
-            yield table
+        return iter(()), []
+    limits = parser.error_log.filter_types(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+    cut = [f"cut off by the parser ({limit.message.partition(',')[0]})" for limit in limits]
+    tables = (table for table in root.iter("table") if next(table.iterancestors("td", "th"), None) is None)
+    return tables, cut
 
 
 def _rows(table: etree._Element) -> Iterator[tuple[list[etree._Element], bool]]:
     """Yield (cells of a row, whether it stands in thead); cells without a row make one."""
+    parts = [(table, iter(table))]  # the table and the sections that are open; a section may hold others
     loose: list[etree._Element] = []
-    for child in table:
-        if child.tag in ("td", "th"):
+    while parts:
+        part, children = parts[-1]
+        child = next(children, None)
+        if child is not None and child.tag in ("td", "th"):
             loose.append(child)
             continue
         if loose:
-            yield loose, table.tag == "thead"
+            yield loose, part.tag == "thead"
             loose = []
-        if child.tag == "tr":
-            yield [cell for cell in child if cell.tag in ("td", "th")], table.tag == "thead"
+        if child is None:
+            parts.pop()
+        elif child.tag == "tr":
+            yield [cell for cell in child if cell.tag in ("td", "th")], part.tag == "thead"
         elif child.tag in ("thead", "tbody", "tfoot"):
-            yield from _rows(child)
-    if loose:
-        yield loose, table.tag == "thead"
+            parts.append((child, iter(child)))
 
 
 def _span(value: str | None) -> int:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .cells import check_size
 from .safe_text import printable
 
 # What Markdown would read as markup: escaped by a backslash. `_` only at a word's edge, `<` and `&` only where a
 # tag or an entity could start.
-_SPECIAL = re.compile(r"[\\|`*\[~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+_CHARACTERS = "\\|`*[~"
+_SPECIAL = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])|<br\s*/?>", re.IGNORECASE)
 _PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 _DASHES = re.compile(r":?-+:?")
+_OF_DELIMITER = re.compile(r"[|:\-\s]+")
 
 
 def write_markdown(rows: Sequence[Sequence[str]], header_rows: int) -> str:
     """Return a pipe table that ends in a newline; without a header row an empty one is written, as GitHub needs."""
-    lines = [
-        [_SPECIAL.sub(r"\\\g<0>", printable(text)).replace("\n", "<br>") for text in row] for row in rows
-    ]
+    lines = [[_escape(printable(text)) for text in row] for row in rows]
     if header_rows == 0:
         lines.insert(0, [""] * len(rows[0]))
     lines.insert(1, ["---"] * len(rows[0]))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _escape(text: str) -> str:
+    for character in _CHARACTERS:
+        text = text.replace(character, f"\\{character}")
+    return _SPECIAL.sub(r"\\\g<0>", text).replace("\n", "<br>")
 
 
 def read_markdown(text: str) -> tuple[list[list[str]], int]:
@@ -34,8 +41,9 @@ def read_markdown(text: str) -> tuple[list[list[str]], int]:
     lines = text.splitlines()
     for number in range(1, len(lines)):
         head, delimiter = lines[number - 1], lines[number]
-        if "|" not in delimiter or "-" not in delimiter or "|" not in head:
+        if "|" not in delimiter or "|" not in head or not _OF_DELIMITER.fullmatch(delimiter):
             continue
+        check_size(1, max(1, delimiter.count("|") - 1))
         dashes = _split(delimiter)
         if not all(_DASHES.fullmatch(cell) for cell in dashes):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from .tables import Cell, Table
 
@@ -45,11 +46,14 @@ def plain_text(text: str) -> str:
 
 def text_width(text: str) -> int:
     """Places that a text takes in a terminal: two for wide (East Asian) characters, none for combining ones."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    return len(text) if text.isascii() else sum(map(_places, text))
+
+
+@lru_cache(maxsize=10_000)
+def _places(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def column_widths(table: Table, needs: dict[int, int], gap: int = 0) -> list[int]:
@@ -141,7 +145,7 @@ def _cut(word: str, width: int) -> list[tuple[str, int]]:
     """Cut a word into pieces of at most `width` places (one character at least), each with its places."""
     pieces, start, used = [], 0, 0
     for end, character in enumerate(word):
-        wide = text_width(character)
+        wide = _places(character)
         if end > start and used + wide > width:
             pieces.append((word[start:end], used))
             start, used = end, 0
