@@ -7,12 +7,13 @@
     eu-002-reg.xml        the regions' bounding boxes
 
 Coordinates are PDF points from the bottom left; rows and columns count from 0, ends included, one left out is the
-start; empty cells are left out; there are no headers. No explicit licence. Each region gives an item, its part of the
-page drawn: a table over several pages or columns is several pictures, each with its own rows.
+start; a region's increments are added to them, as the competition's own tools do (us-019 counts from -1 with an
+increment of 1). Empty cells are left out; there are no headers. No explicit licence. Each region gives an item, its
+part of the page drawn: a table over several pages or columns is several pictures, each with rows from 0.
 
 Quirks of the original files: broken coordinates (x1="26ß": the cell has no box then), `col-end` for `end-col`, rows
-that count from -1 or go on from the region before (they are counted from 0 here), an end before its start and cells
-that overlap (such regions are rejected).
+that count from -1 all the same (they are counted from 0), an end before its start and cells that overlap (such
+regions are rejected).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class _Region(NamedTuple):
 
     file: Path
     name: str  # of the item
+    first: bool  # of its table
     element: etree._Element
     marked: etree._Element | None  # the same region in -reg.xml
     views: dict[int, PageView]  # pages measured so far
@@ -90,7 +92,7 @@ def _regions(file: Path) -> Iterator[tuple[str, _Region | Rejected]]:
         several = (table, 2) in found
         name = f"{stem}_t{table}" + (f"_r{number}" if several else "")
         where = f"{file}: table {table}" + (f", region {number}" if several else "")
-        yield where, _Region(file, name, element, marked.get((table, number)), views)
+        yield where, _Region(file, name, number == 1, element, marked.get((table, number)), views)
 
 
 def _numbered(root: etree._Element) -> Regions:
@@ -116,11 +118,16 @@ def _item(region: _Region, dpi: float) -> Item:
     if own is None and not given:
         raise ValueError("neither the region nor a cell of it has a bounding box")
     cut = cut_out(view, own or _around(given), MARGIN)
+    places = [_place(cell) for cell in cells]
+    steps = [_number(region.element, f"{kind}-increment") or 0 for kind in ("row", "col")]
+    if not region.first:  # its rows may go on from the region before
+        steps = [-min((place[at] for place in places), default=0) for at in (0, 2)]
     ranges, lost = [], 0
-    for cell, box in zip(cells, boxes, strict=True):
+    for cell, box, (top, bottom, left, right) in zip(cells, boxes, places, strict=True):
         moved = _inside(cut, box) if box else None
         lost += moved is None
-        ranges.append(Range(text_of(cell.find("content")), *_place(cell), moved))
+        place = (top + steps[0], bottom + steps[0], left + steps[1], right + steps[1])
+        ranges.append(Range(text_of(cell.find("content")), *place, moved))
     table = table_of(ranges, from_first=True)
     if lost:
         table.repairs.append(f"{lost} cells without a box that can be used")

@@ -130,7 +130,7 @@ def test_a_table_over_several_pages(tmp_path):
         ("eu-002_t2", 2),
     ]
     assert [table_in(item.target) for item in items] == [SMALL, other, other]
-    assert items[1].extra["repairs"] == ["rows counted from 2, not 0"]
+    assert not any("repairs" in item.extra for item in items)
 
 
 def test_quirks_of_the_original_files(tmp_path):
@@ -140,12 +140,47 @@ def test_quirks_of_the_original_files(tmp_path):
     region = (
         region.replace("end-col", "col-end") + broken.replace("start-row='1'", "start-row='0'") + "</region>"
     )
-    write(tmp_path, region)
-    ((item,), rejected) = read(tmp_path)
+    write(tmp_path, region, region_xml(SMALL, row=-1).replace("row-increment='0'", "row-increment='1'"))
+    ((item, second), rejected) = read(tmp_path)
     assert not rejected
+    assert table_in(second.target) == SMALL and "repairs" not in second.extra
     assert table_in(item.target) == Table([a, b, c], 2, 3)
     assert item.extra["boxes"][2:] == [None, None, None]
     assert item.extra["repairs"] == ["rows counted from -1, not 0", "1 cells without a box that can be used"]
+
+
+EU_001 = """<?xml version="1.0" encoding="UTF-8"?>
+<document filename="bm_eu-001-str.xml"
+    xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="competition-entry-structure-model.xsd">
+    <table id="1">
+        <region col-increment="0" id="1" page="1" row-increment="0">
+            <cell end-col="2" id="1" start-col="1" start-row="0">
+                <bounding-box x1="50" x2="90" y1="75" y2="85"/>
+                <content>THRESHOLD</content>
+                <instruction instr-id="325" subinstr-id="-1"/>
+                <instruction instr-id="328" subinstr-id="0"/>
+            </cell>
+            <cell id="1" start-col="1" start-row="1">
+                <bounding-box x1="50" x2="70" y1="65" y2="75"/>
+                <content>to air\nkg/year</content>
+                <instruction instr-id="379" subinstr-id="0"/>
+            </cell>
+            <cell id="1" start-col="0" start-row="1">
+                <bounding-box x1="30" x2="50" y1="65" y2="75"/>
+                <content>Methane (CH4)</content>
+            </cell>
+        </region>
+    </table>
+</document>
+"""
+
+
+def test_the_other_way_the_files_are_written(tmp_path):
+    (write(tmp_path) / "eu-002-str.xml").write_text(EU_001, "utf-8")
+    ((item,), rejected) = read(tmp_path)
+    assert not rejected
+    assert table_in(item.target).to_rows() == [["", "THRESHOLD", ""], ["Methane (CH4)", "to air kg/year", ""]]
+    assert [box is None for box in item.extra["boxes"]] == [True, False, False, False, True]
 
 
 def one(*cells: str) -> str:
