@@ -27,7 +27,9 @@ def load(options: argparse.Namespace) -> DocumentParser:
     """Load the model of the options, quietly. Raises ValueError."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return DocumentParser.from_pretrained(options.model, device=options.device)
+    return DocumentParser.from_pretrained(
+        options.model, device=options.device, dtype=getattr(options, "dtype", None)
+    )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from ..generation.parser import SHIPPED
 from .cases import Case
 from .predictions import Prediction
 
+NEARLY = 0.8  # of the pixels that found no memory, more will hardly find it
 _BLOCKS, _BLOCK = 64, 65536  # how many samples of a file of weights tell it from another, bytes of one
 
 
@@ -34,9 +35,9 @@ class Predictor(Protocol):
 class ModelPredictor:
     """A checkpoint or LoRA adapter behind a DocumentParser.
 
-    Cases of one task go in batches of similar size, the largest first, so that a lack of memory shows at once; a
-    batch that does not fit is halved, and no later one as large is tried. The images of the next batch are opened
-    while one is read.
+    Cases of one task go in batches of similar size, the largest first, so that a lack of memory shows at once. A
+    batch that does not fit is halved, and so is every later one of nearly its size. The images of the next batch are
+    opened while one is read.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ModelPredictor:
         max_new_tokens: int | None = None,
     ):
         self.parser, self.batch_size, self.max_new_tokens = parser, batch_size, max_new_tokens
-        self.too_large: float = float("inf")  # pixels of the smallest batch that found no memory
+        self.too_large: float = float("inf")  # pixels of batches that are not tried any more
         self.identity = {
             "kind": "model",
             "name": SHIPPED.name if Path(name) == SHIPPED else str(name),
@@ -101,7 +102,7 @@ class ModelPredictor:
         if len(pairs) == 1:
             return [Prediction.failed(cases[0], reason)]
         if no_memory:
-            self.too_large = min(self.too_large, pixels)
+            self.too_large = min(self.too_large, NEARLY * pixels)
         parts = halves if no_memory else [[pair] for pair in pairs]
         return [prediction for part in parts for prediction in self._read(part)]
 
