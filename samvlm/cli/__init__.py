@@ -1,4 +1,4 @@
-"""The command line: samvlm parse, chat, train."""
+"""The command line: samvlm parse, chat, train, eval, data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # replaced streams, as in tests
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
-    commands = {"parse": run_parse, "chat": run_chat, "train": run_train}
+    commands = {
+        "parse": run_parse,
+        "chat": run_chat,
+        "train": run_train,
+        "eval": run_eval,
+        "eval-compare": run_compare,
+        "data": run_data,
+    }
     try:
         return commands[options.command](options)
     except KeyboardInterrupt:
@@ -53,3 +60,24 @@ def run_train(options: argparse.Namespace) -> int:
     except ValueError as problem:
         print(f"samvlm: error: {problem}", file=sys.stderr)
         return BAD_INPUT
+
+
+def run_eval(options: argparse.Namespace) -> int:
+    """`samvlm eval`."""
+    from .eval import run
+
+    return run(options)
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """`samvlm eval compare`."""
+    from .eval import run_compare
+
+    return run_compare(options)
+
+
+def run_data(options: argparse.Namespace) -> int:
+    """`samvlm data`."""
+    from .data import run
+
+    return run(options)
