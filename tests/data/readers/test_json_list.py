@@ -67,8 +67,6 @@ def test_equals_json_loads(tmp_path, chunk, seed):
     ],
 )
 def test_a_bad_item_costs_no_other(tmp_path, chunk, bad, reason):
-    if len(bad) > 1000 and module._CHUNK < 1000:
-        pytest.skip("slow, and the same at any chunk")
     path = tmp_path / "x.json"
     path.write_text(f'[{{"n": 1}}, {bad}, {{"n": 3}}]', encoding="utf-8")
     first, second, third = values(path)
