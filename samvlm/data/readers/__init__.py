@@ -47,7 +47,7 @@ class NamedReader:
 READERS: dict[str, NamedReader] = {
     name: NamedReader(name, module, summary, path)
     for name, module, summary, path in (
-        ("folder", "folder", "images with .html, .csv, .tsv, .md, .otsl or .json beside them", "the folder"),
+        ("folder", "folder", "images with .html, .csv, .xlsx, .md, .otsl or .json beside them", "the folder"),
         ("pubtabnet", "pubtabnet", "PubTabNet 2.0", "PubTabNet_2.0.0.jsonl, or the folder it is in"),
         ("fintabnet", "fintabnet", "FinTabNet 1.0", "a FinTabNet_1.0.0_*.jsonl, or the folder it is in"),
         (

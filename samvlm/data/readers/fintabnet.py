@@ -6,8 +6,8 @@
     pdf/AAL/2010/page_41.pdf                    one page a file
 
 CDLA-Permissive-1.0. Quirks: boxes are in points, y upwards, counted from the lower left corner of the page's media box
-(as microsoft/table-transformer scripts/process_fintabnet.py corrects them), while a page is drawn to its crop box; no
-table has a head; `FinTabNet_1.0.0_table_*.jsonl` are for detection and hold no html.
+(as microsoft/table-transformer scripts/process_fintabnet.py corrects them), while a page is drawn to its crop box;
+`FinTabNet_1.0.0_table_*.jsonl` are for detection and hold no html.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from ..images import DocumentError, open_pages
 from ..pdf import page_view
 from .image_files import SUFFIXES, find_image
 from .items import Item, Picture, Rejected, Stream, count_lines, json_lines, split_named
-from .labels import READ, is_label, label_of, read_label
+from .labels import LABELS, is_label, label_of, read_label
 from .pairing import Pair, pair_up
 
 _IMAGES = (*SUFFIXES, ".pdf")
@@ -83,7 +83,7 @@ def read_folder(
             f"{path}: no folder; give the folder of your images and their .html, .csv, .md or .json"
         )
     images = [file for file in files if file.suffix.lower() in _IMAGES]
-    labels = [file for file in files if file.suffix.lower() in READ]
+    labels = [file for file in files if file.suffix.lower() in LABELS]
     if not (images or labels or lists):
         expected = "give a folder with PNG, JPEG, TIFF or PDF files and an .html, .csv, .md or .json for each"
         raise ValueError(f"{path}: no images and no truths in it; {expected}")
@@ -96,7 +96,7 @@ def read_folder(
                 if isinstance(entry, _Line):
                     named.add(PurePosixPath(os.path.relpath(entry.image, folder)))
                 yield where, entry
-        pairs, rejected = pair_up(images, labels, list(READ), named)
+        pairs, rejected = pair_up(images, labels, LABELS, named)
         yield from ((str(folder / pair.label), pair) for pair in pairs)
         yield from ((entry.where, Rejected(str(folder / entry.where), entry.reason)) for entry in rejected)
 

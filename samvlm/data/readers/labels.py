@@ -1,4 +1,4 @@
-"""The truth of an image as people store it beside it: HTML, CSV, TSV, Markdown, OTSL or JSON."""
+"""The truth of an image as people store it beside it: HTML, JSON, OTSL, Markdown, Excel, CSV or TSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Label(NamedTuple):
 
 
 def read_label(path: Path, header_rows: int = 1) -> Label:
-    """Read the truth in a file; its suffix says how, see `READ`.
+    """Read the truth in a file; its suffix says how, see `LABELS`.
 
     header_rows: rows of a CSV or TSV file that are column headers
     Raises ValueError if the file is not readable, or holds no table, or more than one.
@@ -41,12 +41,14 @@ def read_label(path: Path, header_rows: int = 1) -> Label:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"it cannot be opened ({error.strerror})") from None
+    if path.suffix.lower() == ".xlsx":
+        return _read_xlsx(data)
     encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no UTF-8 ({error.reason}); save it as UTF-8") from None
-    return READ[path.suffix.lower()](text, header_rows)
+    return _READ[path.suffix.lower()](text, header_rows)
 
 
 def is_label(value: dict[str, Any]) -> bool:
@@ -149,8 +151,15 @@ def _read_json(text: str, header_rows: int) -> Label:
     return label_of(value)
 
 
-# By suffix; where an image has several files beside it, the first kind counts.
-READ: dict[str, Callable[[str, int], Label]] = {
+def _read_xlsx(data: bytes) -> Label:
+    """Read the one sheet with cells; its column headers are the frozen or bold rows."""
+    sheets = Table.all_from_xlsx(data)
+    if len(sheets) != 1:
+        raise ValueError(f"it holds {len(sheets)} sheets with cells; one image has one table")
+    return _of_table(next(iter(sheets.values())))
+
+
+_READ: dict[str, Callable[[str, int], Label]] = {
     ".html": _read_html,
     ".htm": _read_html,
     ".json": _read_json,
@@ -161,3 +170,5 @@ READ: dict[str, Callable[[str, int], Label]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
 }
+# Suffixes of files of truth; where an image has several beside it, the first kind counts.
+LABELS = (".html", ".htm", ".json", ".otsl", ".txt", ".xlsx", ".md", ".markdown", ".csv", ".tsv")

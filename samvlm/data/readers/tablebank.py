@@ -5,7 +5,7 @@
     Recognition/annotations/tgt-train.txt       the same line: <tabular> <thead> <tr> <tdy> <tdn> </tr> </thead> …
 
 `<tdy>` is a cell with text, `<tdn>` one without (`<cell_y>`, `<cell_n>` in the paper): neither the texts nor spans are
-told. Target and extra: empty cells, "structure_only", and in "filled" which cells have text. Apache-2.0 since 2021; the
+told. Target and extra: empty cells, "structure_only", and in "filled" which cells have text. Apache-2.0; the
 project asks for research use only and not to pass the images on. Quirks: lists of several names (all, word, latex)
 repeat each other's images; each image is read once.
 """
@@ -88,7 +88,12 @@ def _entries(
                 if not name or not tokens:
                     if name.strip() or tokens.strip():
                         longer = names_file if name else targets_file
-                        yield where, Rejected(where, f"{longer.name} goes on alone from here; nothing of that is read")
+                        yield (
+                            where,
+                            Rejected(
+                                where, f"{longer.name} goes on alone from here; nothing of that is read"
+                            ),
+                        )
                     break
                 try:
                     texts = name.decode("utf-8-sig").strip(), tokens.decode("utf-8-sig").strip()

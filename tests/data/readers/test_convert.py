@@ -48,6 +48,22 @@ def rejected_in(output):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else None
 
 
+@pytest.mark.parametrize("name", READERS)
+def test_every_name_reads_and_refuses_at_once(tmp_path, name):
+    assert READERS[name].summary and READERS[name].path
+    pytest.importorskip("pyarrow.parquet") if name in ("otsl", "docvqa") else None
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ValueError, match=r"\w+"):
+            READERS[name](path)  # before the first item is asked for
+    odd = tmp_path / "odd.bin"
+    odd.write_bytes(b"\0\1\2")
+    try:
+        found = list(READERS[name](odd))
+    except ValueError:
+        return
+    assert found and all(isinstance(entry, Rejected) for entry in found)
+
+
 def test_records_of_pubtabnet_train(tmp_path):
     tables = [held(random_table(random.Random(seed))) for seed in range(20)]
     lines = []

@@ -36,6 +36,13 @@ def read(folder: Path, **options) -> tuple[dict, dict]:
     }
 
 
+def assert_told(rejected: dict[str, str], expected: dict[str, str]) -> None:
+    """These and no others are rejected, each for a reason with these words."""
+    assert sorted(rejected) == sorted(expected)
+    for name, words in expected.items():
+        assert words in rejected[name], (name, rejected[name])
+
+
 @pytest.mark.parametrize(
     ("suffix", "text"),
     [
@@ -75,6 +82,19 @@ def test_every_form_of_truth(tmp_path, suffix, text):
         None,
         tmp_path.name,
     )
+
+
+def test_workbooks(tmp_path):
+    table = Table.from_html(
+        "<table><thead><tr><th colspan=2>a</th></tr></thead><tr><td>1</td><td>b</td></tr></table>"
+    )
+    for name in ("one", "broken"):
+        save_image(tmp_path / f"{name}.png")
+    table.to_xlsx(tmp_path / "one.xlsx")
+    (tmp_path / "broken.xlsx").write_bytes(b"PK and no more")
+    items, rejected = read(tmp_path)
+    assert Table.from_html(items["one.png"].target["html"]) == table
+    assert list(rejected) == ["broken.xlsx"]
 
 
 def test_utf_16_and_header_rows(tmp_path):
@@ -191,9 +211,7 @@ def test_what_is_left_over_is_told(tmp_path):
         "same.png": "that of same.jpg",
         "two.csv": "two.html is the truth of two.png already",
     }
-    assert sorted(rejected) == sorted(expected)
-    for name, reason in expected.items():
-        assert reason in rejected[name], (name, rejected[name])
+    assert_told(rejected, expected)
 
 
 def test_a_name_that_two_images_have_is_not_guessed(tmp_path):
@@ -261,9 +279,7 @@ def test_lines_that_name_images(tmp_path):
         "gt.jsonl:6": "no JSON",
         "images/1.html": "has its truth in a .jsonl file",
     }
-    assert sorted(rejected) == sorted(expected)
-    for name, reason in expected.items():
-        assert reason in rejected[name]
+    assert_told(rejected, expected)
     alone, _ = split_items(READERS["folder"](tmp_path / "gt.jsonl"))
     assert [item.id for item in alone] == list(items)
 
