@@ -9,7 +9,7 @@ from rapidfuzz.distance import Indel
 
 from ...data.webpage import show_text
 
-LEAST_SIMILARITY = 0.35  # below it two texts have nothing in common worth picking out
+LEAST_SIMILARITY = 0.45  # below it two texts have nothing in common worth picking out
 MOST_CHARACTERS = 8000  # longer texts are not compared character by character
 _OUTER_BLANKS = re.compile("^ +| +$")
 _BINDERS = "\u200c\u200d"

@@ -69,7 +69,9 @@
     shown = examples.filter((example) => passes(example, wanted));
     const visible = new Set(shown);
     examples.forEach((example) => { example.element.hidden = !visible.has(example); });
-    list.replaceChildren(...examples.map((example) => example.element));
+    if (examples.some(({ element }, index) => list.children[index] !== element)) {
+      list.replaceChildren(...examples.map((example) => example.element));
+    }
     if (key !== sortedBy && !key.startsWith(":")) examples.forEach((example) => showScore(example, key));
     sortedBy = key;
     document.body.classList.toggle("stacked", tools.elements.stacked.checked);

@@ -133,16 +133,20 @@ def _within(kept: list[_Kept], budget: int) -> list[_Kept]:
 def _assemble(shown: list[_Kept], spool: IO[bytes], body: IO[bytes], budget: int, total: int) -> ViewerReport:
     """Write the examples with their images, as far as the budget reaches, the worst first."""
     budget -= sum(sum(item.lengths) for item in shown)
-    smaller = left_out = broken = 0
+    spent = smaller = left_out = broken = 0
     for number, item in enumerate(shown):
         spool.seek(item.offset)
         body.write(spool.read(item.lengths[0]))
         if item.image is not None:
-            markup, fate = _image_markup(item.image, budget // (len(shown) - number), budget)
+            images = len(shown) - number
+            # Scarce if the images to come are as large as those so far.
+            scarce = spent * images > (budget - spent) * number
+            share = (budget - spent) // images if scarce else budget - spent
+            markup, fate = _image_markup(item.image, share, budget - spent)
             smaller += fate == "smaller"
             left_out += fate == "left out"
             broken += fate == "broken"
-            budget -= len(markup)
+            spent += len(markup)
             body.write(markup.encode())
         body.write(spool.read(item.lengths[1]))
     return ViewerReport(len(shown), total - len(shown), smaller, left_out, broken)
@@ -150,10 +154,8 @@ def _assemble(shown: list[_Kept], spool: IO[bytes], body: IO[bytes], budget: int
 
 def _image_markup(source: Any, share: int, budget: int) -> tuple[str, str]:
     """The figure of an image, and "shown", "smaller", "left out" or "broken"."""
-    left_out = (
-        '<figure><p class="none">the image was left out to keep the file small</p></figure>\n',
-        "left out",
-    )
+    text = "the image was left out to keep the file small"
+    left_out = f'<figure><p class="none">{text}</p></figure>\n', "left out"
     if budget < SMALL_IMAGE:
         return left_out
     try:
