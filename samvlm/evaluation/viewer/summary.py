@@ -31,7 +31,7 @@ def show_summary(
     """
     metrics = scores.get("metrics") or {}
     plain = [
-        f"<li><span>{show_text(str(name))}</span> {_fact(value)}</li>"
+        f"<li><span>{show_text(str(name).replace('_', ' '))}</span> {_fact(value)}</li>"
         for name, value in scores.items()
         if isinstance(value, str | Real) and not isinstance(value, bool)
     ]
