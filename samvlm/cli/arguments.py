@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .data_arguments import add_data
 from .eval_arguments import add_eval, rewritten
 
 BAD_INPUT = 2
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="samvlm", description="Document images in, tables out.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"samvlm {version}")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="parse | chat | train | eval", parser_class=_Parser
+        dest="command", required=True, metavar="parse | chat | train | eval | data", parser_class=_Parser
     )
 
     def add(name: str, short: str | None, text: str, end: str = "", **more: str) -> argparse.ArgumentParser:
@@ -131,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--nproc", type=positive, default=1, metavar="N", help="processes on this machine (torchrun)"
     )
     add_eval(add, positive)
+    add_data(add, positive)
     return parser
 
 
@@ -139,6 +141,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = build_parser()
     options, rest = parser.parse_known_args(rewritten(sys.argv[1:] if arguments is None else list(arguments)))
     more = {"parse": "files", "train": "settings"}.get(options.command)
+    if options.command == "data" and hasattr(options, "files"):
+        more = "files"
     if rest and (more is None or any(word.startswith("-") for word in rest)):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if rest:

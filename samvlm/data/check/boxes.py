@@ -24,11 +24,11 @@ def box_faults(boxes: Any, table: Table, size: tuple[int, int] | None) -> Iterat
     if not isinstance(boxes, list):
         yield "boxes_broken", f"'boxes' is {str(boxes)[:60]!r}, no list"
         return
-    broken = [(number, box) for number, box in enumerate(boxes) if box is not None and not _is_box(box)]
+    broken = [(number, box) for number, box in enumerate(boxes) if box is not None and not is_box(box)]
     if broken:
         number, box = broken[0]
         yield "boxes_broken", f"box {number} is {str(box)[:80]}" + more(len(broken) - 1)
-    kept = [box if box is not None and _is_box(box) else None for box in boxes]
+    kept = [box if box is not None and is_box(box) else None for box in boxes]
     if size is not None:
         slack = 2 + SLACK * max(size)
         outside = [
@@ -55,7 +55,8 @@ def more(count: int) -> str:
     return f" (and {count} more)" if count > 0 else ""
 
 
-def _is_box(box: Any) -> bool:
+def is_box(box: Any) -> bool:
+    """Whether it is [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1, all finite."""
     return (
         isinstance(box, list | tuple)
         and len(box) == 4

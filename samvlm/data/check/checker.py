@@ -130,7 +130,7 @@ class _Check:
         for code, detail in seen.faults:
             if line.file < self.count or code != "no_image":
                 self.findings.add(code, self._example(line, detail, seen.id))
-        is_record = not any(code in ("unreadable", "empty_answer") for code, _ in seen.faults)
+        is_record = seen.is_record
         if line.file >= self.count:
             label = _REFERENCE + self.files[line.file]
             self.references += is_record
@@ -161,7 +161,9 @@ class _Check:
                 detail = f"in {splits[0]}; also in {splits[1]}, at {beside}"
             else:
                 detail = f"see {beside}"
-            self.findings.add(code, self._example(lines[index], detail))
+            example = self._example(lines[index], detail)
+            example.other = self._example(lines[other], "")
+            self.findings.add(code, example)
         for code, count in counts.items():
             self.findings.by_code[code].count = count
 

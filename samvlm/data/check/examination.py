@@ -72,6 +72,11 @@ class Examination:
     tokens: int | None = None
     ceiling: tuple[float | None, float] | None = None
 
+    @property
+    def is_record(self) -> bool:
+        """Whether the line is a record at all."""
+        return not any(code in ("unreadable", "empty_answer") for code, _ in self.faults)
+
 
 @dataclass
 class Examiner:

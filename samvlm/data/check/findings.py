@@ -138,7 +138,8 @@ KINDS: dict[str, Kind] = {
 class Example:
     """One case of a finding: where it stands ("FILE:LINE"), the record's id if it has one, and what was seen.
 
-    `item` is the record as it was read, for pages that show it; `folder` is what its image path is relative to.
+    `item` is the record as it was read, for pages that show it; `folder` is what its image path is relative to;
+    `other` is the record that it repeats or contradicts.
     """
 
     where: str
@@ -146,6 +147,7 @@ class Example:
     detail: str
     item: Any = None
     folder: str = ""
+    other: Example | None = None
 
 
 @dataclass

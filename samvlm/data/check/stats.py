@@ -10,7 +10,7 @@ import numpy as np
 
 from .examination import Examination
 
-BINS = 24  # of a histogram
+BINS = 30  # of a histogram, at most
 
 # What is measured: name -> plural words for the table that is shown
 MEASURES = {
@@ -87,21 +87,16 @@ class Statistics:
             len(values), int(values.min()), int(median), int(most_of), int(values.max()), int(values.sum())
         )
 
-    def histogram(self, name: str, limit: int | None = None) -> list[tuple[int, int, int]]:
-        """Return (from, to, number of records) of bars of one width: whole numbers from `from` up to below `to`.
-
-        limit: where one bar ends and the next begins, if it lies within.
-        """
+    def histogram(self, name: str, bins: int = BINS) -> list[tuple[int, int, int]]:
+        """Return (from, to, number of records) of at most `bins` bars of one round width, `to` not included."""
         values = np.asarray(self._values[name])
         if not len(values):
             return []
-        width = max(1, -(-(int(values.max()) + 1) // BINS))
-        if limit is not None and width < limit <= int(values.max()):
-            width = max(1, limit // max(1, round(limit / width)))
-        edges = np.arange(0, int(values.max()) + width + 1, width)
-        numbers, _ = np.histogram(values, edges)
-        bars = zip(edges[:-1].tolist(), edges[1:].tolist(), numbers.tolist(), strict=True)
-        return [bar for bar in bars if bar[0] <= values.max()]
+        highest = int(values.max())
+        power = 10 ** max(0, len(str(highest // bins)) - 1)
+        width = next(step * power for step in (1, 2, 5, 10) if step * power * bins > highest)
+        numbers = np.bincount(values // width)
+        return [(start * width, (start + 1) * width, int(number)) for start, number in enumerate(numbers)]
 
     def ceiling(self) -> tuple[float | None, float] | None:
         """Mean (official TEDS, normalised TEDS) of tables after HTML -> OTSL -> HTML; None if none was measured."""
@@ -143,6 +138,6 @@ def bars(histogram: list[tuple[int, int, int]], width: int = 40) -> list[str]:
         return []
     digits = len(f"{histogram[-1][1] - 1:,}")
     return [
-        f"{start:>{digits},}-{end - 1:<{digits},} {'█' * -(-number * width // most)} {number:,}"
+        f"{start:>{digits},} - {end - 1:>{digits},}  {'█' * -(-number * width // most)}{' ' if number else ''}{number:,}"
         for start, end, number in histogram
     ]
