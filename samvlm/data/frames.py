@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .cells import Cell, check_size, clean_text
 from .safe_text import printable
 from .tables import Table
@@ -13,22 +15,28 @@ from .tables import Table
 if TYPE_CHECKING:
     import pandas
 
+MAX_LEVELS = 20  # of column labels
 REMEDY = "data frames need pandas; pip install 'samvlm[dataframe]'"
 
 
 def write_frame(table: Table, index: bool = False) -> pandas.DataFrame:
-    """Return a data frame of texts, each at every place that its cell spans, as pandas reads HTML.
+    """Return a data frame of texts (of dtype object; `frame.convert_dtypes()` goes on), each at every place that its cell spans, as pandas reads HTML.
 
-    Column labels come from the header rows: none gives numbers, one a plain index, several a MultiIndex. With
-    `index` the leading columns that hold row headers only (below the header rows) become the index, named by the
-    last header row. Control characters become blanks. Raises ImportError if pandas is not installed.
+    Column labels come from the header rows: none gives numbers, one a plain index, several a MultiIndex; more than 20
+    are no labels but rows like the others. With `index` the leading columns that hold row headers only (below the
+    header rows) become the index, named by the last header row. Control characters become blanks. Raises ImportError
+    if pandas is not installed.
     """
     pandas = _pandas()
     texts = [[printable(cell.text) for cell in line] for line in table.grid()]
-    head, body = texts[: table.header_rows], texts[table.header_rows :]
-    n_index = _row_header_columns(table) if index else 0
+    n_head = table.header_rows if table.header_rows <= MAX_LEVELS else 0
+    head, body = texts[:n_head], texts[n_head:]
+    n_index = _row_header_columns(table, n_head) if index else 0
     columns = _labels(pandas, [line[n_index:] for line in head])
-    frame = pandas.DataFrame([line[n_index:] for line in body], columns=columns, dtype=None if body else str)
+    values = np.array([line[n_index:] for line in body], dtype=object).reshape(
+        len(body), table.n_cols - n_index
+    )
+    frame = pandas.DataFrame(values, columns=columns, dtype=object)
     if n_index:
         levels = [[line[col] for line in body] for col in range(n_index)]
         names = [head[-1][col] or None for col in range(n_index)] if head else None
@@ -73,15 +81,15 @@ def _pandas() -> object:
     return pandas
 
 
-def _row_header_columns(table: Table) -> int:
+def _row_header_columns(table: Table, n_head: int) -> int:
     """Number of leading columns whose cells below the header rows are row headers that stay within them."""
     kinds = [True] * table.n_cols
     for cell in table.cells:
-        if cell.row >= table.header_rows and cell.header != "row":
+        if cell.row >= n_head and cell.header != "row":
             for col in range(cell.col, cell.col + cell.colspan):
                 kinds[col] = False
     count = next((col for col, kind in enumerate(kinds) if not kind), table.n_cols)
-    if table.header_rows == table.n_rows:
+    if n_head == table.n_rows:
         return 0
     return min(count, table.n_cols - 1)  # a frame without a column shows nothing
 

@@ -8,7 +8,7 @@ from html import escape
 
 from lxml import etree
 
-from .cells import MAX_SPAN, Cell, Layout, check_size, clean_text, place
+from .cells import MAX_GRID, MAX_SPAN, Cell, Layout, check_size, clean_text, place
 from .safe_text import printable
 
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")  # libxml2 stops at these
@@ -122,8 +122,9 @@ def _read_table(table: etree._Element) -> Layout | None:
         if not elements and not pending:
             continue  # an empty row that no cell reaches
         row, col = len(heads), 0
-        in_head = in_head or _names_columns(elements)
+        in_head = in_head or (len(elements) <= MAX_GRID and _names_columns(elements))
         heads.append(in_head)
+        check_size(len(heads), max(widest, len(elements), 1))  # before any text is read
         taken = set(pending)
         pending = {place: left - 1 for place, left in pending.items() if left > 1}
         for element in elements:
@@ -145,7 +146,8 @@ def _read_table(table: etree._Element) -> Layout | None:
                 pending.update((place, rowspan - 1) for place in range(col, col + width))
             col += width
             widest = max(widest, col)
-            check_size(len(heads), widest)
+            if len(heads) * widest > MAX_GRID:
+                check_size(len(heads), widest)
     if not cells:
         return None
     return _finish(cells, greedy, heads, repairs)

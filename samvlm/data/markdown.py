@@ -11,7 +11,7 @@ from .safe_text import printable
 # What Markdown would read as markup: escaped by a backslash. `_` only at a word's edge, `<` and `&` only where a
 # tag or an entity could start.
 _CHARACTERS = "\\|`*[~"
-_SPECIAL = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+_SPECIAL = re.compile(r"(?=<[A-Za-z/!?]|&#?\w+;|(?<!\w)_|_(?!\w))")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])|<br\s*/?>", re.IGNORECASE)
 _PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 _DASHES = re.compile(r":?-+:?")
@@ -30,7 +30,7 @@ def write_markdown(rows: Sequence[Sequence[str]], header_rows: int) -> str:
 def _escape(text: str) -> str:
     for character in _CHARACTERS:
         text = text.replace(character, f"\\{character}")
-    return _SPECIAL.sub(r"\\\g<0>", text).replace("\n", "<br>")
+    return _SPECIAL.sub(r"\\", text).replace("\n", "<br>")
 
 
 def read_markdown(text: str) -> tuple[list[list[str]], int]:
