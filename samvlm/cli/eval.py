@@ -13,6 +13,7 @@ import torch
 from ..data.plain import draw_table, plain_text
 from ..data.tables import Table
 from ..evaluation.benchmarks import open_benchmark
+from ..evaluation.cases import Case
 from ..evaluation.compare import RunComparison, compare_runs
 from ..evaluation.endpoint import EndpointPredictor
 from ..evaluation.predictions import FilePredictor
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
             [f"left out: {entry.where}: {entry.reason}" for entry in benchmark.left_out], options.output
         )
         result = evaluate(
-            _predictor(options),
+            _predictor(options, benchmark.cases),
             benchmark,
             options.output,
             options.force,
@@ -142,7 +143,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return draw_table(Table.from_rows(rows, header_rows=1), None).rstrip("\n")
 
 
-def _predictor(options: argparse.Namespace) -> Predictor:
+def _predictor(options: argparse.Namespace, cases: Sequence[Case]) -> Predictor:
     name = options.model
     if name and name.lower().startswith(("http://", "https://")):
         return EndpointPredictor(
@@ -160,6 +161,7 @@ def _predictor(options: argparse.Namespace) -> Predictor:
     if name and Path(name).is_file():
         predictor = FilePredictor(name)
         _name_failures([f"{entry.where}: {entry.reason}" for entry in predictor.rejected], name)
+        predictor.check(cases)
         return predictor
     if options.threads:
         torch.set_num_threads(options.threads)

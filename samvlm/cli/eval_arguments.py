@@ -52,7 +52,7 @@ def add_eval(add: Callable[..., argparse.ArgumentParser], positive: Callable[[st
         "--options",
         type=json_object,
         metavar="JSON",
-        help='of drawn tables: \'{"damage": 0.3, "max_area": 98304}\'',
+        help='of drawn tables, \'{"damage": 0.3}\', or of a reader, \'{"images": "where/they/are"}\'',
     )
     model = command.add_argument_group("a checkpoint")
     model.add_argument(

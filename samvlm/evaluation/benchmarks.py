@@ -69,7 +69,8 @@ def open_benchmark(
         split: of the data; None: the one that results are reported on (PubTabNet: val, FinTabNet: test), or all.
         limit: only the first so many.
         seed: of drawn tables.
-        options: of the renderer, for example {"damage": 0.3}; "kind" may be "text", "form" or "question".
+        options: of the renderer, for example {"damage": 0.3} ("kind" may be "text", "form" or "question"), or of
+            the reader, for example {"images": "where/they/are"}.
 
     Raises:
         ValueError: there are no such data, or nothing in them can be scored.
@@ -77,6 +78,10 @@ def open_benchmark(
     name, path = _name_and_path(data)
     settings: dict[str, Any] = {"limit": limit, "split": split}
     entries: Iterator[Item | Record | Case | Rejected | ValueError]
+    if name == "synth" and split:
+        raise ValueError(f"drawn tables have no split {split!r}; choose others by the seed")
+    if name is None and options:
+        raise ValueError(f"{data} takes no options; they are for drawn tables and for NAME:PATH")
     if name == "synth":
         number = int(path) if path else limit or SYNTH_NUMBER
         settings = {"limit": limit, "seed": seed, "options": options or {}}
@@ -86,8 +91,12 @@ def open_benchmark(
     elif (Path(path) / "gt.jsonl").is_file():
         entries = READERS["folder"](Path(path) / "gt.jsonl", split=split)
     else:
-        settings["split"] = split = split or _usual_split(name, Path(path))
-        entries = READERS[name](path, split=split)
+        split = split or _usual_split(name, Path(path))
+        settings |= {"split": split, "options": options or {}}
+        try:
+            entries = READERS[name](path, split=split, **(options or {}))
+        except TypeError as problem:
+            raise ValueError(f"options {options} of {name}: {problem}") from None
     benchmark = Benchmark(name or Path(path).stem, path, [], settings=settings)
     _fill(benchmark, entries, limit)
     if not benchmark.cases:

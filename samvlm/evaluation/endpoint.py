@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -96,7 +96,7 @@ class EndpointPredictor:
             "max_new_tokens": self.max_new_tokens,
         }
 
-    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+    def predict(self, cases: Sequence[Case]) -> Generator[Prediction, None, None]:
         """Yield predictions as the answers come. Raises EndpointError when asking on is of no use."""
         failures = 0
         for outcome in in_threads(self._ask, cases, self.concurrency, self._stop):

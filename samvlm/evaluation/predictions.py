@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,18 +96,21 @@ class FilePredictor:
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
         self.identity = {"kind": "file", "path": str(path), "fingerprint": digest}
 
-    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
-        """Yield the prediction of each case. Raises ValueError if the file has none for any of them."""
-        found = [
-            next((self.rows[name] for name in _names(case) if name in self.rows), None) for case in cases
-        ]
-        if cases and all(row is None for row in found):
+    def check(self, cases: Sequence[Case]) -> None:
+        """Raise ValueError if the file has no prediction for any of the cases."""
+        if cases and all(self._row(case) is None for case in cases):
             raise ValueError(
                 f"{self.path}: none of the {len(cases)} ids is in it, such as {cases[0].id!r}; it has "
                 f"{next(iter(self.rows))!r}, for example"
             )
-        for case, row in zip(cases, found, strict=True):
-            yield self._of_row(case, row)
+
+    def predict(self, cases: Sequence[Case]) -> Generator[Prediction, None, None]:
+        """Yield the prediction of each case; one that the file has not is an error."""
+        for case in cases:
+            yield self._of_row(case, self._row(case))
+
+    def _row(self, case: Case) -> dict[str, Any] | None:
+        return next((self.rows[name] for name in _names(case) if name in self.rows), None)
 
     def _of_row(self, case: Case, row: dict[str, Any] | None) -> Prediction:
         if row is None:

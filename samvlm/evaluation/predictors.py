@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ class Predictor(Protocol):
 
     identity: dict[str, Any]
 
-    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+    def predict(self, cases: Sequence[Case]) -> Generator[Prediction, None, None]:
         """Yield one prediction for each case, in any order; one that fails has its `error`."""
         ...
 
@@ -57,7 +57,7 @@ class ModelPredictor:
             "max_new_tokens": max_new_tokens,
         }
 
-    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+    def predict(self, cases: Sequence[Case]) -> Generator[Prediction, None, None]:
         """Yield the predictions batch by batch."""
         ordered = sorted(cases, key=lambda case: (case.task, -case.pixels()))
         batches: list[list[Case]] = []

@@ -104,6 +104,9 @@ def test_files_of_predictions_and_their_comparison(records, capsys):
     assert main(["eval", "a.jsonl", "--data", str(records), "-o", "A"]) == 0
     assert main(["eval", "b.jsonl", "--data", str(records), "-o", "B"]) == 1
     assert "warning: t5: b.jsonl has no prediction for this id" in capsys.readouterr().err
+    assert (
+        main(["eval", "b.jsonl", "--data", str(records), "-o", "B"]) == 1
+    )  # again: what failed is looked up anew
     assert main(["eval", "compare", "A", "B", "-o", "c.json"]) == 0
     said = capsys.readouterr().out
     found = json.loads(Path("c.json").read_text())

@@ -138,6 +138,13 @@ def test_pubtabnet_is_scored_on_its_validation_split(tmp_path):
     benchmark = open_benchmark(f"pubtabnet:{tmp_path}")
     assert [case.id for case in benchmark.cases] == ["x.png"] and benchmark.identity()["split"] == "val"
     assert "<td>5</td>" in benchmark.cases[0].truth_html
+    (tmp_path / "val" / "x.png").rename(tmp_path / "val" / "y.png")
+    with pytest.raises(ValueError, match="nothing to score in the split 'val'"):
+        open_benchmark(f"pubtabnet:{tmp_path}")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "val").rename(tmp_path / "elsewhere" / "val")
+    (tmp_path / "elsewhere" / "val" / "y.png").rename(tmp_path / "elsewhere" / "val" / "x.png")
+    assert open_benchmark(f"pubtabnet:{tmp_path}", options={"images": str(tmp_path / "elsewhere")}).cases
 
 
 def test_truths_without_images(tmp_path):
@@ -172,6 +179,12 @@ def test_broken_files_and_options(tmp_path):
         open_benchmark(save(tmp_path / "none.jsonl", {"image": "x.png"}))
     with pytest.raises(ValueError, match="unexpected keyword"):
         open_benchmark("synth:1", options={"colour": 3})
+    with pytest.raises(ValueError, match="takes no options"):
+        open_benchmark(save(tmp_path / "a.jsonl", record("1")), options={"damage": 0})
+    with pytest.raises(ValueError, match=r"options .* of llava: .*unexpected keyword"):
+        open_benchmark(f"llava:{tmp_path / 'a.jsonl'}", options={"damage": 0})
+    with pytest.raises(ValueError, match="no split 'val'"):
+        open_benchmark("synth", split="val")
     with pytest.raises(ValueError, match="unknown kind"):
         open_benchmark("synth:1", options={"kind": "tables"})
 

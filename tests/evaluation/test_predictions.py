@@ -80,7 +80,8 @@ def test_what_cannot_be_used(tmp_path):
         FilePredictor(path)
     path.write_text('{"x.png": "<table>"}')
     with pytest.raises(ValueError, match=r"none of the 2 ids is in it, such as 'a'; it has 'x.png'"):
-        predict(path, *tables("a", "b"))
+        FilePredictor(path).check(tables("a", "b"))
+    FilePredictor(path).check(tables("a", "x.png"))
 
 
 def test_a_line_comes_back_as_it_was():
