@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from samvlm.data.datasets import Sample, SynthSource
+from samvlm.data.samples import Sample, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.trainer import attach_heads

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from samvlm.data.datasets import RecordSource, SynthSource
+from samvlm.data.samples import RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.recipe import load_recipe

@@ -2,15 +2,20 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from samvlm.data.datasets import Sample
+from samvlm.data.samples import Refusal, Sample
+from samvlm.data.tasks import messages
 from samvlm.model.processing_samvlm import SamVlmProcessor
 from training.losses import DenseHead
+
+# What a batch shows whose samples were all refused: every process of a step runs the same parts of the model.
+PLACEHOLDER = Sample("placeholder", Image.new("RGB", (64, 64), "white"), "text", messages("text", "-"), "-")
 
 
 class Collator:
@@ -22,6 +27,7 @@ class Collator:
         guide: whether targets of the guide loss are wanted.
         input_noise: share of the answer's characters that the model sees replaced at random.
         text: whether the language model runs; else the images alone are wanted.
+        max_tokens: a sample with more, visual ones included, is refused, never cut; None: any number.
     """
 
     def __init__(
@@ -31,18 +37,29 @@ class Collator:
         guide: bool = False,
         input_noise: float = 0.0,
         text: bool = True,
+        max_tokens: int | None = None,
     ):
         self.processor, self.dense, self.guide, self.text = processor, dense, guide, text
-        self.input_noise = input_noise
+        self.input_noise, self.max_tokens = input_noise, max_tokens
         self.letters = letters_of(processor.tokenizer)
 
-    def __call__(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
+    def __call__(self, samples: list[Sample]) -> dict[str, Any]:
         """Returns input_ids, attention_mask, labels (B, T); if the samples have images, pixel_values (B, 3, height,
-        width) and image_sizes (B, 2); and, if wanted, dense_targets (B, height / 8, width / 4) and guide_targets (B, T)."""
+        width) and image_sizes (B, 2); and, if wanted, dense_targets (B, height / 8, width / 4) and guide_targets (B, T).
+
+        `sample_ids` are those of the rows, `drawn` the number of samples asked for, `refused` what of them could not
+        be used; where that is every one, there is one row without a label, and `no_labels` says so.
+        """
+        drawn = len(samples)
+        refused = [refusal for sample in samples for refusal in sample.refused]
         samples = [self.at_scale(sample) for sample in samples]
         text = self.text and not all(sample.dense_only for sample in samples)
+        no_labels = False
         if text:
-            batch = dict(self.encode(samples))
+            samples, batch, more = self.encode_usable(samples)
+            refused += more
+            no_labels = not samples
+            samples = samples or [PLACEHOLDER]
         else:
             images = [sample.image for sample in samples]
             batch = dict(self.processor.image_processor(images, do_resize=False, return_tensors="pt"))
@@ -50,9 +67,11 @@ class Collator:
             batch["dense_targets"] = self.dense_targets(samples, *batch["pixel_values"].shape[-2:])
         if self.guide and text:
             batch["guide_targets"] = self.guide_targets(samples, batch)
-        if text and self.input_noise:
+        if text and self.input_noise and not no_labels:
             self.add_noise(samples, batch)
-        return batch
+        if no_labels:
+            batch["no_labels"] = True
+        return batch | {"sample_ids": [sample.id for sample in samples], "drawn": drawn, "refused": refused}
 
     def at_scale(self, sample: Sample) -> Sample:
         """The sample with its image as the model will see it in use; what is drawn at scale stays as it is."""
@@ -75,6 +94,38 @@ class Collator:
         ]
         return torch.stack(targets)
 
+    def encode_usable(
+        self, samples: list[Sample]
+    ) -> tuple[list[Sample], dict[str, torch.Tensor], list[Refusal]]:
+        """The samples that can be used, their encoding, and the refused others."""
+        wrong = {row: told for row, sample in enumerate(samples) if (told := wrong_images(sample))}
+        refused = [Refusal(samples[row].id, "", reason) for row, reason in wrong.items()]
+        samples = [sample for row, sample in enumerate(samples) if row not in wrong]
+        while samples:
+            batch = self.encode(samples)
+            wrong = self.wrong_rows(batch)
+            if not wrong:
+                return samples, batch, refused
+            refused += [Refusal(samples[row].id, "", reason) for row, reason in wrong.items()]
+            samples = [sample for row, sample in enumerate(samples) if row not in wrong]
+        batch = self.encode([PLACEHOLDER])
+        batch["labels"] = torch.full_like(batch["labels"], -100)
+        return [], batch, refused
+
+    def wrong_rows(self, batch: dict[str, torch.Tensor]) -> dict[int, str]:
+        """The rows that cannot be learnt from, with the reason."""
+        lengths = batch["attention_mask"].sum(1).tolist()
+        labelled = (batch["labels"] != -100).any(1).tolist()
+        wrong = {}
+        for row, (length, known) in enumerate(zip(lengths, labelled, strict=True)):
+            if self.max_tokens is not None and length > self.max_tokens:
+                wrong[row] = (
+                    f"it has {length} tokens with those of the image, more than the {self.max_tokens} allowed"
+                )
+            elif not known:
+                wrong[row] = "it has no label: its answer is empty"
+        return wrong
+
     def encode(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
         """The chats as tokens; labels are -100 but where the assistant speaks."""
         chats = [with_image(s.messages, s.image) for s in samples]
@@ -87,11 +138,8 @@ class Collator:
             processor_kwargs={"padding": True, "do_resize": False},
         )
         spoken = torch.as_tensor(np.asarray(batch.pop("assistant_masks"))).bool()
-        silent = (~spoken.any(-1)).nonzero().flatten().tolist()
-        if silent:
-            raise ValueError(f"sample {samples[silent[0]].id} has no label: its answer is empty or cut off.")
         batch["labels"] = batch["input_ids"].masked_fill(~spoken, -100)
-        return batch
+        return dict(batch)
 
     def guide_targets(self, samples: list[Sample], batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """For each place that predicts a token of the answer: the place of the visual token with the next character."""
@@ -142,6 +190,18 @@ def letters_of(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     readable = [text == "\n" or (text.isprintable() and text != "\ufffd") for text in texts]
     letters = [i for i, good in zip(single, readable, strict=True) if good]
     return torch.tensor(sorted(letters) or [tokenizer.eos_token_id])
+
+
+def wrong_images(sample: Sample) -> str | None:
+    """What is wrong with the number of images that a chat asks for; None if nothing is."""
+    asked = sum(
+        part["type"] == "image"
+        for message in sample.messages
+        if not isinstance(message["content"], str)
+        for part in message["content"]
+    )
+    given = int(sample.image is not None)
+    return None if asked == given else f"its chat asks for {asked} images and its sample has {given}"
 
 
 def with_image(messages: list[dict], image: Image.Image | None) -> list[dict]:

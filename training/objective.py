@@ -51,15 +51,21 @@ class Objective(nn.Module):
         self,
         dense_targets: torch.Tensor | None = None,
         guide_targets: torch.Tensor | None = None,
+        no_labels: bool = False,
         **inputs: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of a batch of the [`Collator`], and the figures to log (detached scalars)."""
+        """The loss of a batch of the [`Collator`], and the figures to log (detached scalars).
+
+        A batch with `no_labels` has the loss zero and zero gradients, on every weight that a step reaches.
+        """
         loss, figures = torch.zeros((), device=self.core.device), {}
         self.maps.clear()
         if self.guide is not None:
             self.guide.seen.clear()
         if "input_ids" in inputs:
             outputs = self.model(**inputs, use_cache=False)
+            if no_labels:
+                return self.nothing(outputs.logits), {}
             loss = self.stage.lm_weight * outputs.loss
             figures["lm_loss"] = outputs.loss
             figures["token_accuracy"] = token_accuracy(outputs.logits, inputs["labels"])
@@ -78,6 +84,16 @@ class Objective(nn.Module):
             for layer, hit in zip(self.stage.guide_layers, hits, strict=True):
                 figures[f"guide_accuracy_{layer}"] = hit
         return loss, {name: value.detach() for name, value in figures.items()}
+
+    def nothing(self, logits: torch.Tensor) -> torch.Tensor:
+        """A zero with a path to every weight that trains."""
+        zero = logits.float().sum() * 0
+        if self.dense is not None:
+            zero = zero + sum(
+                self.dense.project(features.permute(0, 2, 3, 1)).sum() * 0 for features in self.maps
+            )
+        self.maps.clear()
+        return zero
 
     def dense_loss(self, inputs: dict, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The dense loss of the maps that the tower has just made, one for each image size of the batch."""

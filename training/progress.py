@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 logger = logging.getLogger("samvlm.training")
 LAST = ("learning_rate", "grad_norm")  # these stand behind the losses
+FAULTS = ("refused", "without_labels", "bad_steps")  # unsaid where there are none
 UNSAID = ("epoch", "step", "total_flos", "train_loss", "train_samples_per_second", "train_steps_per_second")
 
 
@@ -52,7 +53,9 @@ class Progress(TrainerCallback):
         """The figures of a step as text."""
         pace = (time.monotonic() - self.started) / max(1, step - self.first_step)  # seconds a step
         left = timedelta(seconds=round(pace * (max_steps - step)))
-        names = [name for name in logs if name not in (*LAST, *UNSAID)] + [n for n in LAST if n in logs]
+        names = [
+            name for name in logs if name not in (*LAST, *UNSAID) and (logs[name] or name not in FAULTS)
+        ] + [n for n in LAST if n in logs]
         figures = "  ".join(f"{name} {_short(float(logs[name]))}" for name in names)
         return (
             f"step {step}/{max_steps}  {step / max_steps:4.0%}  {figures}  {pace:.2f} s a step  {left} left"

@@ -54,8 +54,15 @@ class DataRecipe:
     """Images of one micro-batch at the most."""
     input_noise: float = 0.0
     """Share of the answer's characters that the model sees replaced at random (its labels stay right)."""
+    max_tokens: int | None = None
+    """Tokens of a sample, visual ones included; longer ones are refused, never cut. Default: the language model's
+    max_position_embeddings."""
+    max_refused: float = 0.1
+    """Share of samples that may be refused (broken images or lines, no answer, too long) before the run ends."""
     workers: int = 0
     """Processes that draw and load samples."""
+    worker_timeout: float = 600.0
+    """Seconds after which a batch that has not come ends the run; for workers from 1 up."""
 
     def __post_init__(self):
         if not self.sources:
@@ -66,6 +73,12 @@ class DataRecipe:
         for key in ("max_pixels", "max_images"):
             if getattr(self, key) < 1:
                 raise ValueError(f"data.{key}={getattr(self, key)}: at least 1.")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"data.max_tokens={self.max_tokens}: at least 1, or leave it out.")
+        if not 0 <= self.max_refused <= 1:
+            raise ValueError(f"data.max_refused={self.max_refused}: a share from 0 to 1.")
+        if not self.worker_timeout > 0:
+            raise ValueError(f"data.worker_timeout={self.worker_timeout}: seconds, more than 0.")
         if not 0 <= self.input_noise < 1:
             raise ValueError(f"data.input_noise={self.input_noise}: a share from 0 up to 1.")
 
@@ -141,10 +154,12 @@ class TrainerRecipe:
     """Micro-batches an optimizer step."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
+    max_bad_steps: int = 5
+    """Steps in a row with a loss or gradient that is no finite number that end the run; none of them is taken."""
     save_steps: int = 500
     """A checkpoint every so many steps."""
     save_total_limit: int = 2
-    """Checkpoints kept."""
+    """Complete checkpoints kept; 0: all."""
     logging_steps: int = 20
     """A line of figures every so many steps."""
     report_to: str = "none"
@@ -154,10 +169,18 @@ class TrainerRecipe:
     use_cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
     resume: str | None = None
-    """auto: go on from the last checkpoint in the output folder, if there is one; or a checkpoint's path."""
+    """auto: go on from the last complete checkpoint in the output folder, if there is one; or a checkpoint's path."""
+    force: bool = False
+    """Go on from a checkpoint of another recipe, data set or number of processes; drop checkpoints in the way."""
 
     def __post_init__(self):
-        for key in ("max_steps", "gradient_accumulation_steps", "save_steps", "logging_steps"):
+        for key in (
+            "max_steps",
+            "gradient_accumulation_steps",
+            "save_steps",
+            "logging_steps",
+            "max_bad_steps",
+        ):
             if getattr(self, key) < 1:
                 raise ValueError(f"trainer.{key}={getattr(self, key)}: at least 1.")
         for key, rate in {"learning_rate": self.learning_rate, **self.rates}.items():

@@ -167,7 +167,8 @@ def recorded(trainer: Trainer) -> str:
 
 
 def recall(trainer: Trainer, checkpoint: Path) -> None:
-    """Take up what was recorded before a checkpoint."""
+    """Take up what was recorded before a checkpoint, but save and log as this run's recipe says."""
+    trainer.state.compute_steps(trainer.args, trainer.state.max_steps)
     path = checkpoint / FIGURES.format(rank=trainer.args.process_index)
     if not path.is_file():  # more processes than there were
         return

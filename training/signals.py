@@ -1,6 +1,6 @@
 """Signals: SIGTERM and Ctrl-C end a run behind the step that is being taken, with a checkpoint of it."""
 
-import logging
+import contextlib
 import os
 import signal
 import threading
@@ -10,8 +10,6 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from transformers import TrainerCallback
-
-logger = logging.getLogger("samvlm.training")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,13 +47,11 @@ class Signals:
         again, self.received = self.received, self.received or signum
         if not self.deferred:
             raise Interrupted(signum)
-        if again is not None:
-            if signum == signal.SIGINT:
-                os.write(2, b"samvlm train: interrupted again: ended at once\n")
-                os._exit(128 + signum)
-            return
-        name = signal.Signals(signum).name
-        os.write(2, f"{name}: saving behind this step; Ctrl-C again ends at once\n".encode())
+        if again is None:
+            _say(f"{signal.Signals(signum).name}: saving behind this step; Ctrl-C again ends at once")
+        elif signum == signal.SIGINT:
+            _say("samvlm train: interrupted again: ended at once")
+            os._exit(128 + signum)
 
     def agreed(self) -> int | None:
         """The signal that some process has received; all processes ask together."""
@@ -101,3 +97,9 @@ def _obey_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error, which may be locked by what the signal came into, or gone."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())

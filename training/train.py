@@ -1,12 +1,13 @@
 """Every stage: recipe -> model -> stage -> data -> Trainer -> save.
 
-samvlm train configs/debug_cpu.yaml trainer.output_dir=runs/debug
+samvlm train configs/debug_cpu.yaml trainer.output_dir=runs/debug --resume auto
 torchrun --nproc_per_node 2 training/train.py configs/debug_cpu.yaml trainer.output_dir=runs/debug
 """
 
 import json
 import logging
 import os
+import pickle
 import signal
 import sys
 import warnings
@@ -19,19 +20,26 @@ if __name__ == "__main__":  # Ctrl-C while the libraries load, which takes secon
 import torch
 import torch.distributed as dist
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
 import samvlm  # noqa: F401  (registers the Auto classes)
-from samvlm.data.datasets import MixtureDataset, RecordSource, SynthSource
+from samvlm.data.datasets import MixtureDataset
+from samvlm.data.samples import RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
+from training.faults import TrainingStopped, said_by_a_worker
+from training.intake import check_lines
 from training.recipe import Recipe, load_recipe
+from training.resume import find_start
+from training.signals import Interrupted, Signals
 from training.stages import fingerprint, set_trainable
-from training.trainer import SamVlmTrainer, TrainingStopped, attach_heads
+from training.trainer import SamVlmTrainer, attach_heads
 
 logger = logging.getLogger("samvlm.training")
-STOPPED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+USAGE = """usage: samvlm train RECIPE [section.key=value …] [--resume auto|CHECKPOINT] [--force]
+RECIPE: a YAML file or a name in configs/"""
+STOPPED, BAD_INPUT = 1, 2  # exit codes; a signal's is 128 and its number
+FLAGS = {"--force": "trainer.force=true"}  # --resume takes a value
 
 
 def build_model(recipe: Recipe):
@@ -80,7 +88,8 @@ def build_dataset(recipe: Recipe, processor) -> MixtureDataset:
             raise ValueError(f"data.sources: {source}: {error}") from None
     for source in sources:
         if isinstance(source, RecordSource):
-            source.rows  # noqa: B018 (read now: a bad line is an error before the first step)
+            source.rows  # noqa: B018 (read now: bad lines are told before the first step)
+            check_lines(source, recipe.data.max_refused)
     return MixtureDataset(sources, recipe.data.seed, canvas=canvas)
 
 
@@ -111,12 +120,15 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
     return args
 
 
-def run_stage(recipe: Recipe, folder: Path) -> None:
+def run_stage(recipe: Recipe, folder: Path, signals: Signals) -> None:
     """Train one stage and save its result in `folder`."""
-    checkpoint = last_checkpoint(recipe, folder)
-    done = checkpoint is not None and steps_of(checkpoint) >= recipe.trainer.max_steps
-    if done and (folder / "log.json").is_file():
-        logger.info("done already, at step %d: raise trainer.max_steps to go on", steps_of(checkpoint))
+    args = arguments(recipe, folder)
+    start = find_start(recipe, folder, args.world_size)
+    if start.done:
+        logger.info(
+            "done already, at step %d: raise trainer.max_steps to go on (with --force, where the schedule depends on it)",
+            start.steps,
+        )
         return
     torch.manual_seed(recipe.trainer.seed)
     model, processor = build_model(recipe)
@@ -126,13 +138,14 @@ def run_stage(recipe: Recipe, folder: Path) -> None:
     added = set(processor.tokenizer.get_added_vocab().values()) - {processor.image_token_id}
     model = set_trainable(model, recipe.stage, sorted(added))
     before = fingerprint(model)
-    trainer = SamVlmTrainer(
-        recipe, model, processor, build_dataset(recipe, processor), arguments(recipe, folder)
-    )
-    if done:
-        trainer.restore(checkpoint)
+    start.check_frozen(before)
+    dataset = build_dataset(recipe, processor)
+    trainer = SamVlmTrainer(recipe, model, processor, dataset, args, start.about, signals)
+    if start.steps >= recipe.trainer.max_steps:
+        trainer.restore(start.checkpoint)
     else:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=start.checkpoint and str(start.checkpoint))
+        trainer.end_early(signals)
     after = fingerprint(model)
     moved = [name for name, value in before.items() if after.get(name) != value]
     if moved:
@@ -140,27 +153,13 @@ def run_stage(recipe: Recipe, folder: Path) -> None:
             f"{len(moved)} frozen parameters moved, the first is {moved[0]}: nothing was saved."
         )
     if trainer.is_world_process_zero():
-        trainer.save_result(folder)
+        trainer.save_result()
         logger.info("saved %s", folder)
     trainer.accelerator.wait_for_everyone()
+    signals.end_deferral()
 
 
-def last_checkpoint(recipe: Recipe, folder: Path) -> str | None:
-    """The checkpoint that trainer.resume asks for. Raises ValueError where the one that it names is none."""
-    resume = recipe.trainer.resume
-    if resume == "auto":
-        return get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if resume is not None and not (Path(resume) / "trainer_state.json").is_file():
-        raise ValueError(f"trainer.resume={resume} is no checkpoint: name a folder checkpoint-N, or auto.")
-    return resume
-
-
-def steps_of(checkpoint: str) -> int:
-    """How many steps a checkpoint has behind it."""
-    return json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
-
-
-def run(recipes: list[Recipe]) -> None:
+def run(recipes: list[Recipe], signals: Signals) -> None:
     """Run stages in turn; each may start from what the one before it saved."""
     previous = None
     for number, recipe in enumerate(recipes, 1):
@@ -168,12 +167,13 @@ def run(recipes: list[Recipe]) -> None:
         if recipe.model.init_from == "previous":
             recipe.model.init_from = previous
         logger.info("stage %d of %d: %s -> %s", number, len(recipes), recipe.stage.name, folder)
-        run_stage(recipe, folder)
+        run_stage(recipe, folder, signals)
         previous = str(folder)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a recipe; returns the exit code: 0, 1 where training cannot go on, 2 for bad input, 130 for Ctrl-C."""
+    """Run a recipe; returns the exit code: 0, 1 where training cannot go on, 2 for bad input, 143 for SIGTERM, 130
+    for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
@@ -182,29 +182,54 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)  # by peft
     disable_progress_bar()
     if not argv or argv[0] in ("-h", "--help"):
-        print(
-            "usage: samvlm train RECIPE [section.key=value …]   (RECIPE: a YAML file or a name in configs/)"
-        )
+        print(USAGE)
         return 0 if argv else BAD_INPUT
     try:
-        run(load_recipe(argv[0], argv[1:]))
-        if dist.is_initialized():
-            dist.barrier()
-    except (ValueError, OSError) as error:
+        with Signals() as signals:
+            path, settings = read_arguments(argv)
+            run(load_recipe(path, settings), signals)
+            if dist.is_initialized():
+                dist.barrier()
+    except (ValueError, OSError, pickle.UnpicklingError) as error:
         print(f"samvlm train: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
     except TrainingStopped as error:
         print(f"samvlm train: {error}", file=sys.stderr)
         return STOPPED
-    except KeyboardInterrupt:
-        print(
-            "samvlm train: interrupted; trainer.resume=auto goes on from the last checkpoint", file=sys.stderr
-        )
-        return INTERRUPTED
+    except RuntimeError as error:
+        told = said_by_a_worker(error)
+        if told is None:
+            raise
+        print(f"samvlm train: {told}", file=sys.stderr)
+        return STOPPED
+    except Interrupted as error:
+        print(f"samvlm train: interrupted by {error}; --resume auto goes on from there", file=sys.stderr)
+        return 128 + error.signum
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
     return 0
+
+
+def read_arguments(argv: list[str]) -> tuple[str, list[str]]:
+    """The recipe and the `section.key=value` that the command line means. Raises ValueError."""
+    words, settings = list(argv), []
+    plain = []
+    while words:
+        word, equals, value = words.pop(0).partition("=")
+        if word == "--resume":
+            if not equals and (not words or words[0].startswith("--")):
+                raise ValueError("--resume: say auto, or name a checkpoint.")
+            settings.append(f"trainer.resume={json.dumps(value if equals else words.pop(0))}")
+        elif word in FLAGS and not equals:
+            settings.append(FLAGS[word])
+        elif word.startswith("-"):
+            raise ValueError(f"{word} is no option: {', '.join(('--resume', *FLAGS))}.")
+        else:
+            plain.append(word + equals + value)
+    if not plain:
+        raise ValueError("name a recipe: a YAML file, or one in configs/.")
+    return plain[0], plain[1:] + settings
 
 
 def one_line(error: Exception) -> str:
@@ -216,6 +241,5 @@ def one_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import math
-import signal
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -18,19 +17,21 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerStat
 
 from samvlm.data.datasets import MixtureDataset, SizeBatchSampler
 from training.collator import Collator
+from training.faults import StepGuard, TrainingStopped, require_finite
+from training.intake import Intake
 from training.losses import DenseHead
+from training.micro_batches import MicroBatches
 from training.objective import Objective
 from training.optimizers import MasterWeights, parameter_groups
-from training.progress import Progress
+from training.progress import FAULTS, Progress
 from training.recipe import Recipe
+from training.resume import describe
+from training.saving import Saver, disk_fault, recall
+from training.signals import Signals, StopOnSignal, leave_signals_to_parent
 from training.stages import part_of
 
 HEADS_FILE = "training_heads.safetensors"
 logger = logging.getLogger("samvlm.training")
-
-
-class TrainingStopped(RuntimeError):
-    """A run that cannot go on. The message is for the user: what, where, remedy."""
 
 
 class SamVlmTrainer(Trainer):
@@ -43,10 +44,19 @@ class SamVlmTrainer(Trainer):
         processor: its processor, saved with every checkpoint.
         dataset: what to read.
         args: transformers' arguments.
+        about: what the manifests of its checkpoints say of the run; default: `describe`.
+        signals: what ends the run early.
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, processor, dataset: MixtureDataset, args: TrainingArguments
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        processor,
+        dataset: MixtureDataset,
+        args: TrainingArguments,
+        about: dict[str, Any] | None = None,
+        signals: Signals | None = None,
     ):
         self.recipe, self.mixture, self.processor = recipe, dataset, processor
         stage = recipe.stage
@@ -57,6 +67,8 @@ class SamVlmTrainer(Trainer):
             guide=bool(stage.guide_weight),
             input_noise=recipe.data.input_noise,
             text=bool(stage.lm_weight or stage.guide_weight),
+            max_tokens=recipe.data.max_tokens
+            or objective.core.config.get_text_config().max_position_embeddings,
         )
         super().__init__(
             model=model,
@@ -64,14 +76,23 @@ class SamVlmTrainer(Trainer):
             data_collator=collator,
             train_dataset=dataset,
             processing_class=processor,
-            callbacks=[Progress()],
+            callbacks=[Progress(), StopOnSignal(signals or Signals())],
         )
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
         self.objective = objective
         self.model_accepts_loss_kwargs = False
         self.figures: dict[str, list[torch.Tensor]] = defaultdict(list)
-        self.last_loss: torch.Tensor | None = None
+        folder, rank, world = Path(args.output_dir), args.process_index, args.world_size
+        self.guard = StepGuard(folder, recipe.trainer.max_bad_steps, rank, world)
+        name = "refused.jsonl" if rank == 0 else f"refused.rank{rank}.jsonl"
+        self.intake = Intake(folder / name, recipe.data.max_refused)
+        for refusal in (refusal for source in dataset.sources for refusal in getattr(source, "refused", ())):
+            self.intake.note(refusal)
+        self.pieces = MicroBatches(self.start_step_again, alone=world == 1)
+        self.step_figures: dict[str, list[torch.Tensor]] = defaultdict(list)
+        about = about or describe(recipe, args.world_size)
+        self.saver = Saver(Path(args.output_dir), about, recipe.trainer.save_total_limit)
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of images of one size, in an order that the seed alone decides; each process takes its share."""
@@ -91,7 +112,8 @@ class SamVlmTrainer(Trainer):
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
             prefetch_factor=16 if data.workers else None,  # drawing times vary: keep some batches in hand
-            worker_init_fn=ignore_interrupts,
+            timeout=data.worker_timeout if data.workers else 0,
+            worker_init_fn=leave_signals_to_parent,
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -118,29 +140,54 @@ class SamVlmTrainer(Trainer):
             )
         return super()._wrap_model(model, training, dataloader)
 
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """Forward and backward of a micro-batch, in pieces where memory is short. Returns its loss, 0 if not finite."""
+        batch = dict(inputs)
+        ids = batch.pop("sample_ids")
+        refused = batch.pop("refused")
+        self.intake.add(batch.pop("drawn"), refused)
+        self.figures["refused"].append(torch.tensor(float(len(refused))))
+        self.figures["without_labels"].append(torch.tensor(float(batch.get("no_labels", False))))
+
+        def step(piece: dict, share: float) -> torch.Tensor:
+            self.share = share
+            return super(SamVlmTrainer, self).training_step(model, piece, num_items_in_batch)
+
+        loss = self.pieces.run(step, batch)
+        self.guard.add(ids, loss)
+        return torch.where(loss.isfinite(), loss, 0.0)
+
+    def start_step_again(self) -> None:
+        """Take back what the micro-batches of this optimizer step have done."""
+        self.model.zero_grad()
+        self.step_figures.clear()
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The weighted sum of the stage's losses."""
         objective = model if isinstance(model, DistributedDataParallel) else self.objective
         loss, figures = objective(**inputs)
         for name, value in figures.items():
-            self.figures[name].append(value.float())
-        self.last_loss = loss.detach()
+            self.step_figures[name].append(value.float())
+        loss = loss * self.share
         return (loss, figures) if return_outputs else loss
 
     def _get_grad_norm(self, model, grad_norm=None):
-        """The gradient's norm. A run whose loss or gradient is not finite ends here, before the step is taken."""
+        """The gradient's norm; the last before a step is taken. A step with a loss or gradient that is no finite
+        number is not: without gradients the optimizer changes nothing."""
         norm = super()._get_grad_norm(model, grad_norm)
-        for name, value in (("loss", self.last_loss), ("gradient's norm", norm)):
-            if value is not None and not math.isfinite(float(value)):
-                raise TrainingStopped(
-                    f"the {name} is {float(value)} at step {self.state.global_step + 1}: the step was not taken and "
-                    "nothing of it is saved; lower trainer.learning_rate or raise trainer.warmup_steps, and go on "
-                    "from the last checkpoint with trainer.resume=auto."
-                )
+        if self.guard.judge(self.state.global_step + 1, norm):
+            for name, values in self.step_figures.items():
+                self.figures[name] += values
+        else:
+            self.model.zero_grad()
+            norm = None
+        self.figures["bad_steps"].append(torch.tensor(float(norm is None)))
+        self.step_figures.clear()
+        self.pieces.begin()
         return norm
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        """Add the means, over all processes, of what was recorded since the last line."""
+        """Add the means, over all processes, of what was recorded since the last line; of faults their number."""
         if "loss" in logs:
             sums = {name: (torch.stack(v).sum().item(), len(v)) for name, v in self.figures.items()}
             self.figures.clear()
@@ -150,13 +197,40 @@ class SamVlmTrainer(Trainer):
                 dist.all_gather_object(parts, sums)
             for name in dict.fromkeys(name for part in parts for name in part):
                 total, count = map(sum, zip(*(part[name] for part in parts if name in part), strict=True))
-                logs[name] = round(total / count, 4)
+                logs[name] = round(total if name in FAULTS else total / count, 4)
         super().log(logs, *args, **kwargs)
 
-    def restore(self, checkpoint: str) -> None:
+    def _save_checkpoint(self, model, trial) -> None:
+        """A checkpoint, whole or not at all."""
+        require_finite(self.model)
+        write = super()._save_checkpoint
+        self.saver.save(self, lambda: write(model, trial))
+
+    def _get_output_dir(self, trial) -> str:
+        """Where checkpoints are written: aside while one is being saved."""
+        return str(self.saver.aside or super()._get_output_dir(trial))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """The last that is read of a checkpoint before the first step: with it, what its log had recorded."""
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            recall(self, Path(checkpoint))
+
+    def end_early(self, signals: Signals) -> None:
+        """Behind the last step: raises Interrupted if a signal cut the run off, TrainingStopped if the last
+        checkpoint could not be saved."""
+        if self.state.global_step < self.state.max_steps:
+            signals.end_deferral()
+        if self.saver.failed:
+            raise TrainingStopped(
+                f"the steps are done, but not saved: {self.saver.failed}. {self.saver.what_is_left()}: make room, "
+                "and go on from it with --resume auto."
+            )
+
+    def restore(self, checkpoint: Path) -> None:
         """Take weights and history from a checkpoint, without a step."""
-        self._load_from_checkpoint(checkpoint)
-        self.state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
     def _issue_warnings_after_load(self, load_result) -> None:
         """A checkpoint without some of the weights is of another model or stage; the tied head is no weight."""
@@ -168,9 +242,23 @@ class SamVlmTrainer(Trainer):
                 "another model or recipe; name another output_dir, or the checkpoint in trainer.resume."
             )
 
-    def save_result(self, folder: Path) -> None:
-        """The stage's result: the model (or adapter) and processor; the training heads in a file of their own."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def save_result(self) -> None:
+        """The stage's result in its folder: the model (or adapter) and processor; the training heads in a file of
+        their own; the log. Raises TrainingStopped where the disk does not take it."""
+        try:
+            self.saver.save_result(self.write_result, self.state.global_step)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = disk_fault(error)
+            if reason is None:
+                raise
+            raise TrainingStopped(
+                f"the result was not saved: {reason}. {self.saver.what_is_left()}: make room, and write the result "
+                "from it with --resume auto."
+            ) from None
+
+    def write_result(self, folder: Path) -> None:
+        """Write the result's files."""
+        require_finite(self.model)
         core = self.objective.core
         heads = core.__dict__["_modules"].pop("training_heads", None)
         try:
@@ -185,11 +273,6 @@ class SamVlmTrainer(Trainer):
         self.processor.save_pretrained(folder)
         history = [line for line in self.state.log_history if "loss" in line]
         (folder / "log.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-
-
-def ignore_interrupts(worker: int) -> None:
-    """Ctrl-C is the main process' affair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def attach_heads(model: nn.Module, characters: str, folder: str | None) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samvlm.data.datasets import MixtureDataset, RecordSource, SizeBatchSampler, SynthSource
+from samvlm.data.datasets import MixtureDataset, SizeBatchSampler
 from samvlm.data.records import read_records
+from samvlm.data.samples import RecordSource, SynthSource
 
 
 def write_records(folder, count=7, name="records.jsonl"):
@@ -175,6 +176,20 @@ def test_broken_images_are_skipped_with_path_and_reason(tmp_path, caplog):
         assert line.startswith(f"skipped record r{name[0]}, image {tmp_path / name}: ")
         assert len(line.split(": ", 1)[1]) > 10
     assert all(source.plan(1, i) for i in range(21))
+    told = {refusal for i in range(21) for refusal in source.load(1, i).refused}
+    assert {refusal.id for refusal in told} == {"r2", "r3", "r5"}
+    assert all(refusal.where == str(tmp_path / f"{refusal.id[1]}.png") for refusal in told)
+
+
+def test_lines_that_are_no_records_are_left_out_and_told(tmp_path):
+    path = write_records(tmp_path, 4)
+    with open(path, "a") as file:
+        file.write('\n{"id": "x", "image": \n{"id": "q", "messages": [{"role": "user", "content": "hm"}]}\n')
+    source = RecordSource(path)
+    assert [row.id for row in source.rows] == ["r0", "r1", "r2", "r3"]
+    broken, silent = source.refused
+    assert broken.where == f"{path}:5" and "no JSON" in broken.reason
+    assert silent.id == "q" and "without an answer" in silent.reason
 
 
 def test_a_file_of_broken_images_is_an_error(tmp_path):
@@ -191,7 +206,7 @@ def test_a_file_of_broken_images_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "has no records"),
+        ("", "has no record with an answer"),
         ('{"id": "1", "image": "a.png"}', "records.jsonl:1"),
         ('{"id": "q", "messages": [{"role": "user", "content": "hm"}]}', "record 'q' ends without an answer"),
     ],

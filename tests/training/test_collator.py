@@ -11,11 +11,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from samvlm.data.conversations import read_conversation
-from samvlm.data.datasets import Sample, SynthSource
+from samvlm.data.samples import Refusal, Sample, SynthSource
 from samvlm.data.tasks import messages
 from samvlm.model.assembly import assemble
 from training.collator import Collator
 from training.losses import DenseHead
+
+ALWAYS = ("sample_ids", "drawn", "refused")
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +71,35 @@ def test_chats_without_images(processor):
     )
     samples = [Sample("a", None, None, chat, "ho"), Sample("b", None, None, chat, "ho")]
     batch = Collator(processor, dense=DenseHead(4, 16, "a"), guide=True)(samples)
-    assert set(batch) == {"input_ids", "attention_mask", "labels", "guide_targets"}
+    assert set(batch) == {"input_ids", "attention_mask", "labels", "guide_targets", *ALWAYS}
+    assert batch["sample_ids"] == ["a", "b"]
     assert text_of_labels(processor, batch, 1) == "ho<|im_end|>"
     assert (batch["guide_targets"] == -100).all()
 
 
-def test_a_sample_without_answer_or_with_two_images_is_named(processor):
-    silent = dataclasses.replace(photo(90, 60), id="mute-7", messages=messages("table"))
-    with pytest.raises(ValueError, match="mute-7 has no label"):
-        Collator(processor)([silent])
-    twice = photo(90, 60)
+def test_samples_that_cannot_be_used_are_refused_and_the_others_stay_as_they_are(processor):
+    silent = dataclasses.replace(photo(90, 60), id="mute", messages=messages("table"))
+    twice = dataclasses.replace(photo(91, 60), id="twice")
     twice.messages[0]["content"].append({"type": "image"})
-    with pytest.raises(ValueError, match="more images than its sample has"):
-        Collator(processor)([twice])
+    blind = dataclasses.replace(photo(92, 60), id="blind", image=None)
+    long = dataclasses.replace(photo(93, 60), id="long", messages=messages("table", "<fcel>7" * 300))
+    skipped = dataclasses.replace(photo(94, 60), refused=(Refusal("gone", "gone.png", "no such file"),))
+    collator = Collator(processor, max_tokens=400)
+    batch = collator([silent, twice, photo(90, 60), blind, long, skipped])
+    assert batch["sample_ids"] == ["photo-90", "photo-94"] and "no_labels" not in batch and batch["drawn"] == 6
+    told = {refusal.id: refusal.reason for refusal in batch["refused"]}
+    assert "no label" in told["mute"] and "asks for 2 images" in told["twice"] and "has 0" in told["blind"]
+    assert "more than the 400" in told["long"] and told["gone"] == "no such file" and len(told) == 5
+    alone = collator([photo(90, 60), photo(94, 60)])
+    for name in ("input_ids", "labels", "pixel_values"):
+        assert torch.equal(batch[name], alone[name])
+
+
+def test_a_batch_of_refused_samples_has_no_label(processor):
+    silent = dataclasses.replace(photo(90, 60), id="mute", messages=messages("table"))
+    batch = Collator(processor, dense=DenseHead(4, 16, "a"), guide=True)([silent, silent])
+    assert batch["no_labels"] and len(batch["refused"]) == 2
+    assert (batch["labels"] == -100).all() and batch["labels"].shape[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +193,7 @@ def test_samples_for_the_tower_alone_have_no_text(processor):
     samples = [dataclasses.replace(sample, dense_only=True) for sample in draw_strips(2)]
     head = DenseHead(4, 16, samples[0].chars)
     batch = Collator(processor, dense=head, guide=True, input_noise=0.5)(samples)
-    assert set(batch) == {"pixel_values", "image_sizes", "dense_targets"}
+    assert set(batch) == {"pixel_values", "image_sizes", "dense_targets", *ALWAYS}
     assert torch.equal(
         batch["dense_targets"], Collator(processor, dense=head)(draw_strips(2))["dense_targets"]
     )

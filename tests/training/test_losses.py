@@ -1,11 +1,14 @@
 """The dense and the guide loss: right by hand-made targets and by the model's own attention; both can be learnt."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from readers import build_reader, draw_strips
 
+from samvlm.data.tasks import messages
 from training.collator import Collator
 from training.losses import DenseHead, Guide
 from training.objective import Objective
@@ -137,12 +140,25 @@ def test_the_dense_loss_alone_runs_no_language_model():
     model, processor = build_reader(dense=True)
     objective = Objective(model, StageRecipe(name="tower", lm_weight=0, dense_weight=1))
     batch = Collator(processor, dense=objective.dense, text=False)(draw_strips(2))
-    assert set(batch) == {"pixel_values", "image_sizes", "dense_targets"}
+    assert set(batch) == {"pixel_values", "image_sizes", "dense_targets", "sample_ids", "drawn", "refused"}
     loss, figures = objective(**batch)
     loss.backward()
     assert set(figures) == {"dense_loss", "dense_accuracy"}
     assert all(p.grad is None for p in model.model.language_model.parameters())
     assert all(p.grad is not None for p in model.model.vision_tower.parameters())
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_batch_without_labels_has_zero_loss_and_zero_gradients(dense):
+    model, processor = build_reader(dense=dense)
+    objective = Objective(model, StageRecipe(name="tower", dense_weight=float(dense)))
+    silent = dataclasses.replace(draw_strips(1)[0], messages=messages("text"))
+    batch = Collator(processor, dense=objective.dense)([silent])
+    assert batch["no_labels"]
+    loss, figures = objective(**batch)
+    loss.backward()
+    assert loss.item() == 0 and figures == {}
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 def fit(objective: Objective, batch: dict, steps: int, rate: float) -> list[dict]:
