@@ -101,7 +101,7 @@ def open_benchmark(
     _fill(benchmark, entries, limit)
     if not benchmark.cases:
         reason = f"; the first entry: {benchmark.left_out[0].reason}" if benchmark.left_out else ""
-        chosen = f" in the split {settings['split']!r}" if settings.get("split") else ""
+        chosen = f" in the split {split!r} (--split chooses another)" if split else ""
         raise ValueError(f"{data}: nothing to score{chosen}{reason}; {_HINT}")
     return benchmark
 
