@@ -22,7 +22,8 @@ MARGIN = 2  # of a column, in characters
 LINE, TALLEST = 15, 409  # points: a line of text, the tallest row
 
 _NUMBER = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?")
-_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_LIKE_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_UNDERSCORE = "_x005F_"
 _NOT_IN_NAMES = re.compile(r"[\[\]:*?/\\\s]+")
 
 
@@ -76,13 +77,13 @@ def cell_text(text: str) -> str:
 
     Spreadsheets read `_xHHHH_` as the character of that number (ECMA-376, ST_Xstring).
     """
-    text = printable(text)
-    written = _ESCAPE.sub("_x005F_", text)
-    excess = _units(written) - MAX_TEXT
-    if excess > 0:
-        text = _cut_units(text, max(0, _units(text) - excess - 1)) + "…"
-        written = _ESCAPE.sub("_x005F_", text)
-    return written
+    written = _LIKE_ESCAPE.sub(_UNDERSCORE, printable(text))
+    if _units(written) <= MAX_TEXT:
+        return written
+    written = _cut_units(written, MAX_TEXT - 1)
+    for length in range(len(_UNDERSCORE) - 1, 0, -1):
+        written = written.removesuffix(_UNDERSCORE[:length])  # an escape that the cut went through
+    return written + "…"
 
 
 def as_number(text: str) -> tuple[int | float, str] | None:
