@@ -1,10 +1,14 @@
 """Short recipes for the tests of whole runs, and what the runs leave behind."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
+
+from training.objective import Objective
 
 TRAIN = Path(__file__).resolve().parents[1] / "training" / "train.py"
 STRIPS = {"synth": "strip", "size": [128, 64], "options": {"damage": 0.0}}
@@ -42,3 +46,17 @@ def log_of(folder: Path) -> list[dict]:
 def same(first: Path, second: Path) -> bool:
     a, b = weights(first), weights(second)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def at_micro_batch(number: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call `act` in the forward of micro-batch `number`, from 1."""
+    forward, count = Objective.forward, 0
+
+    def counted(self, **batch):
+        nonlocal count
+        count += 1
+        if count == number:
+            act()
+        return forward(self, **batch)
+
+    monkeypatch.setattr(Objective, "forward", counted)

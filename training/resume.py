@@ -42,6 +42,9 @@ T = TypeVar("T")
 MAY_CHANGE = {
     "model.init_from",
     "data.workers",
+    "data.worker_timeout",
+    "data.max_refused",
+    "trainer.max_bad_steps",
     "trainer.output_dir",
     "trainer.save_steps",
     "trainer.save_total_limit",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from short_runs import TRAIN, log_of, weights, write_recipe
 
+from training.checkpoints import checkpoints_in, problem
 from training.train import main
 
 
@@ -48,7 +49,7 @@ def test_a_missing_model_or_recipe_is_told(tmp_path, capsys):
 def test_a_checkpoint_of_another_stage_is_refused(tmp_path, reader_folder, capsys):
     recipe = write_recipe(tmp_path, reader_folder, stage={"name": "tower"})
     assert main([str(recipe)]) == 0
-    overrides = ["trainer.resume=auto", "trainer.max_steps=6"]
+    overrides = ["trainer.resume=auto", "trainer.max_steps=6", "--force"]
     assert main([str(recipe), *overrides, "stage.dense_weight=1"]) == 2
     assert "lacks 2 weights of this stage, the first is training_heads." in capsys.readouterr().err
     assert main([str(recipe), *overrides, "stage.train=[connector]"]) == 2
@@ -61,15 +62,23 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(tmp_path, read
     )
     assert main([str(recipe)]) == 1
     err = capsys.readouterr().err
-    assert "nan at step" in err and "lower trainer.learning_rate" in err and "Traceback" not in err
+    assert "no finite number 5 steps in a row" in err and "lower trainer.learning_rate" in err
+    assert "Traceback" not in err
     folder = tmp_path / "out" / "1-instruct"
     assert not (folder / "model.safetensors").exists()
     for checkpoint in folder.glob("checkpoint-*"):
         assert all(tensor.isfinite().all() for tensor in weights(checkpoint).values())
 
 
-@pytest.mark.parametrize("when", ["while it loads", "while it trains"])
-def test_ctrl_c_ends_with_130_and_without_a_traceback(when, tmp_path, reader_folder):
+@pytest.mark.parametrize(
+    ("when", "signum"),
+    [
+        ("while it loads", signal.SIGINT),
+        ("while it trains", signal.SIGINT),
+        ("while it trains", signal.SIGTERM),
+    ],
+)
+def test_signals_end_with_their_code_and_without_a_traceback(when, signum, tmp_path, reader_folder):
     trainer = {"max_steps": 10_000, "save_steps": 9999}
     recipe = write_recipe(tmp_path, reader_folder, data={"workers": 1}, trainer=trainer)
     run = subprocess.Popen(
@@ -89,14 +98,17 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(when, tmp_path, reader_fol
             if line.startswith(sign):
                 break
         time.sleep(0.3)
-        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        os.killpg(run.pid, signum)  # as a terminal and a cluster do: to the workers too
         lines += run.communicate(timeout=60)[1].splitlines()
     finally:
         run.kill()
     said = "\n".join(line for line in lines if not line.startswith(("#", "import ")))
-    assert run.returncode == 130, said
+    assert run.returncode == 128 + signum, said
     assert "Traceback" not in said and "KeyboardInterrupt" not in said
-    assert "loads" in when or "interrupted; trainer.resume=auto" in said
+    if "trains" in when:
+        assert f"interrupted by {signum.name}" in said
+        (checkpoint,) = checkpoints_in(tmp_path / "out" / "1-instruct")
+        assert problem(checkpoint) is None
 
 
 @pytest.mark.slow
