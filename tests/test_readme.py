@@ -1,45 +1,19 @@
 """The README tells the truth: its commands and code run, what it names exists, its file tree is the one on disk."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from documentation import ROOT, Block, blocks, commands, links, run_block
 from PIL import Image
 
 from samvlm.cli import read_options
 from samvlm.data.records import read_records
 from training.recipe import load_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
-RUNS = "<!-- test: runs -->"  # invisible on the page, in the line before a block that the test executes
-
-
-class Block(NamedTuple):
-    line: int
-    language: str
-    code: str
-    runs: bool
-
-
-def blocks(text: str) -> list[Block]:
-    """All fenced blocks of a Markdown text."""
-    found = []
-    for match in re.finditer(rf"(^{re.escape(RUNS)}\n)?^```(\w*)\n(.*?)^```$", text, re.M | re.S):
-        found.append(Block(text.count("\n", 0, match.start()) + 1, match[2], match[3], bool(match[1])))
-    return found
-
-
-def commands(block: Block) -> list[str]:
-    """The command lines of a block without comments, continued lines joined."""
-    lines = block.code.replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def files_of_the_project() -> set[str]:
@@ -152,7 +126,7 @@ def test_the_record_shown_is_valid(tmp_path):
 
 @pytest.mark.parametrize(
     "target",
-    sorted(set(re.findall(r"\]\(([^)#\s]+)", TEXT)) | set(re.findall(r'(?:src|href)="([^"#]+)"', TEXT))),
+    links(TEXT),
 )
 def test_links_lead_somewhere(target: str):
     if not re.match(r"[a-z]+://", target):
@@ -171,24 +145,7 @@ def checkout(tmp_path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.runs], ids=lambda block: f"line{block.line}")
 def test_marked_blocks_run(block: Block, checkout: Path):
-    scripts = sysconfig.get_path("scripts")
-    environment = os.environ | {
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONWARNINGS": "default",
-    }
-    run = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[block.language]
-    result = subprocess.run(
-        [*run, block.code],
-        cwd=checkout,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, f"{block.code}\n{result.stdout}\n{result.stderr}"
-    assert "Traceback" not in result.stderr
+    run_block(block, checkout)
 
 
 def test_newcomers_find_their_way():
