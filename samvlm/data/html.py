@@ -74,7 +74,7 @@ def _parse(text: str) -> tuple[Iterator[etree._Element], list[str]]:
     root = etree.fromstring(text.encode(), parser)
     if root is None:
         return iter(()), []
-    limits = parser.error_log.filter_types(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+    limits = parser.error_log.filter_from_fatals()
     cut = [f"cut off by the parser ({limit.message.partition(',')[0]})" for limit in limits]
     tables = (table for table in root.iter("table") if next(table.iterancestors("td", "th"), None) is None)
     return tables, cut

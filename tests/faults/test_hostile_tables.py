@@ -216,3 +216,9 @@ def test_impossible_sizes_are_refused(size):
 def test_not_a_number_stays_out_of_json():
     cell = Cell("a", 0, 0, confidence=float("nan"), box=(0.0, float("inf"), 1.0, 1.0))
     assert json.loads(Table([cell], 1, 1).to_json())["cells"] == [{"text": "a", "row": 0, "col": 0}]
+
+
+def test_what_the_parser_leaves_out_is_listed():
+    table = Table.from_html(f"<table><tr><td>a{'<b>' * 5000}x</td></tr></table>")
+    assert "x" in table.cells[0].text or "Excessive depth" in table.repairs[0]
+    assert Table.from_html("<table><tr><td a=b a=c>&nosuch;<foo>x</td></tr></table>").repairs == []
