@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ def test_one_process_and_several():
     together, _ = launch.train_command(["debug_cpu"], processes=2)
     assert together[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     assert together[5:] == alone[1:3]
+    environments = [launch.train_command(["debug_cpu"], processes)[1] for processes in (1, 2)]
+    assert set(environments[1]) - set(environments[0]) == set(launch.PATIENCE)
     with pytest.raises(ValueError, match="at least 1"):
         launch.train_command([], processes=0)
 
@@ -66,3 +69,23 @@ def test_the_command_is_printed_and_takes_over_with_its_exit_code(tmp_path):
     assert run.returncode == 7 and run.stdout == "['a recipe', 'a.b=1'] 5\n"
     (printed,) = run.stderr.splitlines()
     assert shlex.split(printed)[-4:] == [sys.executable, str(script), "a recipe", "a.b=1"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX")
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        ("import sys; sys.exit(7)", 7),
+        # As torchrun does: it ends with 1 whatever the signal was.
+        ("import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(1));"
+         "os.kill(os.getppid(), 15); time.sleep(60)", 143),
+        ("import os, signal, sys, time; signal.signal(2, lambda *_: sys.exit(0));"
+         "os.kill(os.getppid(), 2); time.sleep(60)", 0),
+    ],
+    ids=["no signal", "SIGTERM", "SIGINT, all done"],
+)  # fmt: skip
+def test_a_launchers_exit_code_tells_the_signal(program, code, monkeypatch):
+    monkeypatch.setattr(launch, "train_command", lambda *_: ([sys.executable, "-c", program], {}))
+    handlers = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)]
+    assert launch.train(["a recipe"], processes=2) == code
+    assert [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)] == handlers
