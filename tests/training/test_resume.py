@@ -1,8 +1,10 @@
 """Where a run starts: what may change, what is refused, and what force does."""
 
 import json
+import os
 import pickle
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from short_runs import STRIPS, log_of, same, write_recipe
 
 from training.checkpoints import MANIFEST, problem, seal
+from training.lock import alone_in
 from training.recipe import load_recipe
 from training.resume import describe, differences
 from training.train import main, read_arguments
@@ -201,3 +204,22 @@ def test_a_checkpoint_of_one_stage_lets_the_others_look_for_their_own(tmp_path, 
         assert main([str(recipe), "--resume", str(folder / "checkpoint-2")]) == 0
     assert any(message.startswith("done already") for message in caplog.messages)
     assert (folder / "checkpoint-4").is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+def test_two_runs_do_not_share_a_folder(tmp_path, reader_folder, capsys):
+    recipe = str(write_recipe(tmp_path, reader_folder))
+    ready, go = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with alone_in(tmp_path / "out" / "1-instruct"):
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.read(ready[0], 1)
+    assert main([recipe]) == 2
+    said = capsys.readouterr().err
+    assert f"is in use by another run (process {pid} on " in said and "trainer.output_dir" in said
+    os.write(go[1], b"x")
+    os.waitpid(pid, 0)
+    assert main([recipe]) == 0, "what was killed holds nothing"
