@@ -29,6 +29,7 @@ from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.faults import TrainingStopped, said_by_a_worker
 from training.intake import check_lines
+from training.lock import alone_in
 from training.recipe import Recipe, load_recipe
 from training.resume import find_start
 from training.signals import Interrupted, Signals
@@ -167,7 +168,8 @@ def run(recipes: list[Recipe], signals: Signals) -> None:
         if recipe.model.init_from == "previous":
             recipe.model.init_from = previous
         logger.info("stage %d of %d: %s -> %s", number, len(recipes), recipe.stage.name, folder)
-        run_stage(recipe, folder, signals)
+        with alone_in(folder, first=is_first()):
+            run_stage(recipe, folder, signals)
         previous = str(folder)
 
 
@@ -175,9 +177,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a recipe; returns the exit code: 0, 1 where training cannot go on, 2 for bad input, 143 for SIGTERM, 130
     for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
-    first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
-        level=logging.INFO if first else logging.WARNING, format="%(message)s", stream=sys.stderr
+        level=logging.INFO if is_first() else logging.WARNING, format="%(message)s", stream=sys.stderr
     )
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)  # by peft
     disable_progress_bar()
@@ -209,6 +210,11 @@ def main(argv: list[str] | None = None) -> int:
         if dist.is_initialized():
             dist.destroy_process_group()
     return 0
+
+
+def is_first() -> bool:
+    """Whether this process is the first of the run, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def read_arguments(argv: list[str]) -> tuple[str, list[str]]:
