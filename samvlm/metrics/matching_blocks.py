@@ -18,7 +18,9 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 MAX_WORK = 10_000_000_000  # pairs of characters that one call may compare: 2,000 cells of 50 against as many
-MAX_STEPS = 50_000_000  # the same for texts that difflib itself compares, a character at a time
+MAX_STEPS = 60_000_000  # the same for texts that difflib itself compares, a character at a time
+_CALL = 50  # steps that a search costs beside its characters
+_LONG = 2000  # first texts from this length on are left to difflib, too
 _AUTOJUNK = 200  # from this length of the second text on, difflib leaves out what it calls popular characters
 _PAIRS = 200_000  # pairs of texts in work at a time
 _PLACES = 65_536  # table places of a numpy pass; what the cache of a core holds
@@ -43,9 +45,9 @@ def matching_ratios(firsts: Sequence[str], seconds: Sequence[str]) -> npt.NDArra
         )
     matched = np.zeros((len(firsts), len(seconds)), dtype=np.int64)
     short = np.flatnonzero((sizes2 > 0) & (sizes2 < _AUTOJUNK))
-    filled = np.flatnonzero(sizes1)
+    filled = np.flatnonzero((sizes1 > 0) & (sizes1 < _LONG))
     if len(short) and len(filled):
-        codes1, codes2 = _codes("".join(firsts), "".join(seconds), int(max(sizes1.max(), _AUTOJUNK)))
+        codes1, codes2 = _codes("".join(firsts), "".join(seconds), _LONG)
         starts1, starts2 = (np.cumsum(sizes) - sizes for sizes in (sizes1, sizes2))
         rows_at_once = max(1, _PAIRS // len(short))
         for begin in range(0, len(filled), rows_at_once):
@@ -55,10 +57,11 @@ def matching_ratios(firsts: Sequence[str], seconds: Sequence[str]) -> npt.NDArra
             matched[rows[:, None], short] = _matched(codes1, codes2, rests.astype(np.int32)).reshape(
                 len(rows), -1
             )
-    steps = MAX_STEPS
-    for second in np.flatnonzero(sizes2 >= _AUTOJUNK):
+    long = (sizes1[:, None] > 0) & (sizes2 > 0) & ((sizes1[:, None] >= _LONG) | (sizes2 >= _AUTOJUNK))
+    steps = MAX_STEPS if int(((sizes1 + _CALL) * long.sum(axis=1)).sum()) <= MAX_STEPS else 0
+    for second in np.flatnonzero(long.any(axis=0)):
         matcher = SequenceMatcher(None, "", seconds[second])
-        for first in filled:
+        for first in np.flatnonzero(long[:, second]):
             matcher.set_seq1(firsts[first])
             matched[first, second], steps = _matched_by_difflib(matcher, steps)
     total = sizes1[:, None] + sizes2
@@ -130,7 +133,7 @@ def _longest_side_by_side(codes1: npt.NDArray, codes2: npt.NDArray, rests: Rests
     what is below `unit`, the largest value is the longest run that ends first.
     """
     height, width = int(rests[2].max()), int(rests[4].max())
-    dtype, unit = (np.uint16, 256) if max(height, width) < 256 else (np.int64, 1 << 32)
+    dtype, unit = (np.uint16, 256) if max(height, width) < 256 else (np.uint32, 1 << 16)
     one, two = _columns(codes1, rests[1], rests[2], height, 0), _columns(codes2, rests[3], rests[4], width, 1)
     run, best, part = (np.zeros(two.shape, dtype) for _ in range(3))
     same = np.empty(two.shape, bool)
@@ -163,7 +166,7 @@ def _matched_by_difflib(matcher: SequenceMatcher, steps: int) -> tuple[int, int]
     matched, todo = 0, [(0, len(first), 0, len(second))]
     while todo:
         low1, high1, low2, high2 = todo.pop()
-        steps -= int(hits[high1] - hits[low1])
+        steps -= _CALL + int(hits[high1] - hits[low1])
         if steps < 0:
             raise ValueError(
                 f"a text of {len(first)} characters against one of {len(second)} takes too long to compare; "

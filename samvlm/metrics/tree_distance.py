@@ -11,11 +11,15 @@ Zhang and Shasha, "Simple fast algorithms for the editing distance between trees
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+MAX_WORK = 1_000_000_000  # places of all forest tables; flat tables of 2,000 cells have 40 million
 
 
 def tree_distance(sizes1: Ints, sizes2: Ints, rename: Floats) -> float:
@@ -23,8 +27,13 @@ def tree_distance(sizes1: Ints, sizes2: Ints, rename: Floats) -> float:
 
     sizes1 (n1,), sizes2 (n2,): the number of nodes of each node's subtree, itself included, in postorder.
     rename (n1, n2): the cost in [0, 1] of turning one node into the other.
+    Raises ValueError for trees so deep and branched that it would take minutes.
     """
     roots1, roots2 = _keyroots(sizes1), _keyroots(sizes2)
+    if int(sizes1[roots1].sum()) * int(sizes2[roots2].sum()) > MAX_WORK:
+        raise ValueError(
+            "the tables are too deeply nested to compare; flatten the tables or tags within headers"
+        )
     if sizes1[roots1].sum() > sizes2[roots2].sum():  # rows cost more than columns
         sizes1, sizes2, rename = sizes2, sizes1, np.ascontiguousarray(rename.T)
         roots1, roots2 = roots2, roots1
@@ -48,12 +57,25 @@ def _leaf_savings(sizes1: Ints, sizes2: Ints, rename: Floats) -> Floats:
     base = rename - 2.0
     saving = np.full((n1, n2 + 1), np.inf)
     saving[:, :n2] = base
-    for node in np.flatnonzero(sizes2 > 1):
-        saving[:, node] = base[:, node - sizes2[node] + 1 : node + 1].min(axis=1)
-    for node in np.flatnonzero(sizes1 > 1):
-        best = base[node - sizes1[node] + 1 : node + 1].min(axis=0)
-        saving[node, :n2] = np.where(sizes2 > 1, np.inf, best)
+    for node, below in _children(sizes2):
+        saving[:, node] = np.minimum(base[:, node], saving[:, below].min(axis=1))
+    best = base.copy() if (sizes1 > 1).any() else base
+    for node, below in _children(sizes1):
+        np.minimum(base[node], best[below].min(axis=0), out=best[node])
+        saving[node, :n2] = np.where(sizes2 > 1, np.inf, best[node])
     return saving
+
+
+def _children(sizes: Ints) -> Iterator[tuple[int, slice | list[int]]]:
+    """Yield each node that is no leaf, in postorder, and its children."""
+    waiting: list[int] = []  # nodes whose parent is still to come
+    for node, size in enumerate(sizes.tolist()):
+        if size > 1:
+            below = []
+            while waiting and waiting[-1] > node - size:
+                below.append(waiting.pop())
+            yield node, slice(node - size + 1, node) if len(below) == size - 1 else below
+        waiting.append(node)
 
 
 class _Segments:
@@ -66,10 +88,12 @@ class _Segments:
     def __init__(self, sizes: Ints, keyroots: list[int]) -> None:
         pad = len(sizes)
         levels: dict[int, int] = {}
+        outermost: list[int] = []  # of those seen so far
         for root in keyroots:
-            left = root - sizes[root] + 1
-            inside = [levels[other] for other in levels if other - sizes[other] + 1 > left and other < root]
-            levels[root] = 1 + max(inside, default=-1)
+            levels[root] = 0
+            while outermost and outermost[-1] > root - sizes[root]:
+                levels[root] = max(levels[root], 1 + levels[outermost.pop()])
+            outermost.append(root)
         nodes, before, offsets, paths, owners, self.slices = [], [], [], [], [], []
         start, offset, level = 0, 0.0, 0
         begin = 0
@@ -100,6 +124,7 @@ def _fill(sizes1: Ints, roots1: list[int], segments: _Segments, rename: Floats, 
     """Fill `saving` for every pair of subtrees, up to the two whole trees."""
     node, before, offset = segments.node, segments.before, segments.offset
     match, part = np.empty_like(offset), np.empty_like(offset)
+    keyroots = set(roots1)
     for root in roots1:
         left = root - sizes1[root] + 1
         inner = range(left, root + 1)
@@ -114,6 +139,8 @@ def _fill(sizes1: Ints, roots1: list[int], segments: _Segments, rename: Floats, 
                 row = _path_row(i, row, segments, rename, saving)
                 continue
             (row if first == i else kept[first]).take(before, out=match, mode="clip")
+            if i in keyroots:  # no later subtree starts there
+                del kept[first]
             saving[i].take(node, out=part, mode="clip")
             np.add(match, part, out=match)
             np.minimum(match, row, out=match)
