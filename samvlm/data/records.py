@@ -207,7 +207,7 @@ def record_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
         if start == b"[":
             try:
                 items = json.loads(file.read().decode("utf-8-sig"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield str(path), ValueError(f"{path}: no JSON ({error}); is the file complete?")
                 return
             yield from ((f"{path}: item {number}", item) for number, item in enumerate(items, 1))
@@ -220,7 +220,7 @@ def record_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
                     yield where, json.loads(text)
             except UnicodeDecodeError as error:
                 yield where, ValueError(f"{where}: no UTF-8 ({error.reason}); save the file as UTF-8")
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
                 yield where, ValueError(f"{where}: no JSON ({error}); is the line complete?")
 
 

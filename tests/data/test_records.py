@@ -143,8 +143,12 @@ def test_files_that_are_no_utf8_or_cut_off(tmp_path):
     path.write_bytes(json.dumps(TABLE).encode() + b'\n{"id": "\xe9"}\n')
     good, bad = each_record(path)
     assert good.id == "1" and str(bad).startswith(f"{path}:2: no UTF-8")
+    path.write_text('{"id": ' + "9" * 5000 + "}\n" + "[" * 100_000 + "\n{}")
+    assert ["no JSON" in str(error) for error in each_record(path)] == [True, True, False]
     (cut,) = each_record(save(tmp_path, '[{"id": "1"', name="cut.json"))
     assert "no JSON" in str(cut)
+    (deep,) = each_record(save(tmp_path, "[" * 100_000, name="deep.json"))
+    assert "no JSON" in str(deep)
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(TABLE).encode())
     assert len(list(read_records(path))) == 1
 

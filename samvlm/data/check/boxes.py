@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from ..tables import Table
 
+_FAR = 1e9  # what is beyond, and what is no number, is no place in an image
 SLACK = 0.01  # of the image's longer side, and 2 pixels: what a box may stand out of it
 
 
@@ -56,11 +56,11 @@ def more(count: int) -> str:
 
 
 def is_box(box: Any) -> bool:
-    """Whether it is [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1, all finite."""
+    """Whether it is [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1, in numbers."""
     return (
         isinstance(box, list | tuple)
         and len(box) == 4
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in box)
+        and all(type(value) in (int, float) and -_FAR < value < _FAR for value in box)
         and box[0] <= box[2]
         and box[1] <= box[3]
     )

@@ -24,7 +24,7 @@ _BLANK_CELL = re.compile(
     r"<t[dh]\b[^>]*>(?:\s|&(?:nbsp|ensp|emsp|thinsp|#160|#xa0);|<(?!/?t[dhr]\b)[^>]*>)+</t[dh]\s*>",
     re.IGNORECASE,
 )
-_SPAN = re.compile(r"\b(row|col)span\s*=\s*[\"']?\s*\+?(\d{1,9})", re.IGNORECASE)
+_SPAN = re.compile(r"\b(row|col)span\s*=\s*[\"']?\s*\+?(\d{1,18})", re.IGNORECASE)
 _REPAIRS = (  # words of `Table.repairs` -> kind of finding
     ("overlaps", "spans_overlap"),
     ("padded with empty cells", "ragged"),
@@ -96,8 +96,15 @@ class Examiner:
     truths: bool = True
 
     def __call__(self, line: tuple[Any, str]) -> Examination:
-        """Examine (JSON value of a line or the ValueError it gave, folder of its file)."""
+        """Examine (JSON value of a line or the ValueError it gave, folder of its file). Raises nothing."""
         item, folder = line
+        try:
+            return self._examine(item, folder)
+        except Exception as error:  # what a hostile record brings about must not cost the others
+            reason = f"it cannot be examined ({type(error).__name__}: {str(error)[:200]})"
+            return Examination(faults=[("unreadable", reason)])
+
+    def _examine(self, item: Any, folder: str) -> Examination:
         name = item.get("id") if isinstance(item, dict) else None
         name = str(name) if isinstance(name, str | int) else None
         if isinstance(item, ValueError):

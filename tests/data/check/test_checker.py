@@ -103,6 +103,25 @@ def test_boxes_out_of_order(tmp_path):
         assert codes_but_ceiling(check_one(tmp_path, record("1", truth=rows, boxes=boxes))[0]) == expected
 
 
+@pytest.mark.parametrize("edge", [float("nan"), float("inf"), 10**400, True, "0", None, [0]])
+def test_edges_that_are_no_numbers(tmp_path, edge):
+    found, words = check_one(tmp_path, record("1", boxes=[[0, 0, 9, edge], None, None, None]))
+    assert found == {"boxes_broken": 1} and "box 0 is" in words
+
+
+def test_a_record_that_trips_the_check_costs_no_other(tmp_path):
+    def count_tokens(text):
+        if "trip" in text:
+            raise RuntimeError("tripped")
+        return 1
+
+    noise(tmp_path / "a.png", 1)
+    items = [record("1", "a.png", GOOD.replace(">a<", ">trip<")), record("2", "a.png")]
+    report = check_records([save(tmp_path / "r.jsonl", *items)], count_tokens=count_tokens)
+    assert codes(report) == {"unreadable": 1} and report.statistics.records == 1
+    assert "RuntimeError: tripped" in report.findings[0].examples[0].detail
+
+
 def test_over_long(tmp_path):
     asked = len("Parse this table.") + len("<fcel>a<fcel>b<nl><fcel>c<fcel>d<nl>")
     for limit, expected in ((asked, {}), (asked - 1, {"over_long": 1})):
