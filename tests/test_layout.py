@@ -35,7 +35,7 @@ MODEL_MAY = {"torch", "transformers", "huggingface_hub", "safetensors", "tokeniz
 NEVER_IN_SAMVLM = {"training", "scripts", "configs", "tests"}
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "segment-anything": "segment_anything"}
 # Modules that a core dependency always brings along.
-BROUGHT_ALONG = {"huggingface_hub", "safetensors", "tokenizers", "packaging", "yaml"}
+BROUGHT_ALONG = {"huggingface_hub", "safetensors", "tokenizers", "packaging", "yaml", "filelock"}
 
 
 def python_files(*folders: str) -> list[Path]:

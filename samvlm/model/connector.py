@@ -84,14 +84,28 @@ class Connector(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(widths))
         self.act = ACT2FN[act]
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, N, D), N = H/factor * W/factor, row by row from the top left."""
-        check_grid(*features.shape[-2:], self.factor)
+    def forward(self, features: torch.Tensor, condensed: bool = False) -> torch.Tensor:
+        """(B, C, H, W) -> (B, N, D), N = H/factor * W/factor, row by row from the top left.
+
+        Args:
+            condensed: the features are what `condense` has made of a map.
+        """
+        if not condensed:
+            features = self.condense(features)
         if self.compressor is not None:
             features = self.compressor(features)
-        else:
-            features = POOLS[self.kind](features, self.factor)
         tokens = features.flatten(2).transpose(1, 2)  # (B, N, channels)
         for i, layer in enumerate(self.layers):
             tokens = layer(tokens if i == 0 else self.act(tokens))
         return tokens
+
+    def condense(self, features: torch.Tensor) -> torch.Tensor:
+        """The part without weights, which is the same as long as the tower is: the pooled map; with "conv", whose
+        convolutions train, the map as it is."""
+        check_grid(*features.shape[-2:], self.factor)
+        return features if self.compressor is not None else POOLS[self.kind](features, self.factor)
+
+    @property
+    def condensing(self) -> int:
+        """By how much `condense` shrinks each side of the map."""
+        return 1 if self.compressor is not None else self.factor

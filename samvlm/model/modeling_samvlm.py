@@ -93,6 +93,24 @@ class SamVlmModel(SamVlmPreTrainedModel, LlavaModel):
                 features[index] = tokens
         return SamVlmImageFeatures(pooler_output=features)
 
+    def get_map_features(
+        self, feature_maps: torch.Tensor, image_sizes: torch.Tensor | None = None
+    ) -> SamVlmImageFeatures:
+        """Visual tokens of images whose maps are known, so that the tower does not run.
+
+        Args:
+            feature_maps: (B, C, H, W), what `Connector.condense` made of the tower's maps, smaller ones in the top left.
+            image_sizes: as in `get_image_features`.
+        """
+        cell = self.config.vision_config.patch_size * self.multi_modal_projector.condensing  # pixels a side
+        sizes = None if image_sizes is None else torch.as_tensor(image_sizes) // cell
+        features: list[torch.Tensor | None] = [None] * len(feature_maps)
+        for (height, width), members in group_by_size(feature_maps, sizes).items():
+            maps = feature_maps[members, :, :height, :width]
+            for index, tokens in zip(members, self.multi_modal_projector(maps, condensed=True), strict=True):
+                features[index] = tokens
+        return SamVlmImageFeatures(pooler_output=features)
+
     def get_placeholder_mask(
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
     ) -> torch.Tensor:
@@ -120,9 +138,15 @@ class SamVlmModel(SamVlmPreTrainedModel, LlavaModel):
         inputs_embeds: torch.Tensor | None = None,
         image_sizes: torch.Tensor | None = None,
         mm_encoder_outputs: dict | None = None,
+        feature_maps: torch.Tensor | None = None,
         **kwargs,
     ) -> LlavaModelOutputWithPast | tuple:
-        """See [`LlavaModel`]; `image_sizes` as in `get_image_features`."""
+        """See [`LlavaModel`]; `image_sizes` as in `get_image_features`; `feature_maps` in place of `pixel_values` as in
+        `get_map_features`."""
+        if feature_maps is not None:
+            if pixel_values is not None or mm_encoder_outputs:
+                raise ValueError("give pixel_values, mm_encoder_outputs or feature_maps: one of them.")
+            mm_encoder_outputs = {"image": self.get_map_features(feature_maps, image_sizes)}
         if self.training and pixel_values is None and not mm_encoder_outputs:
             # Every rank must run the same parts: a text-only batch on one of them would hang DDP and ZeRO.
             if inputs_embeds is None:
