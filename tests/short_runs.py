@@ -27,6 +27,7 @@ def write_recipe(folder: Path, init_from: str, **sections) -> Path:
             "logging_steps": 2,
             "save_steps": 2,
             "use_cpu": True,
+            "preflight_samples": 2,
             **sections.get("trainer", {}),
         },
     }

@@ -47,7 +47,11 @@ class Objective(nn.Module):
             return True
         return self.dense is not None and any("records" in source for source in sources)
 
-    def forward(
+    def forward(self, **batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """See `losses`."""
+        return self.losses(**batch)
+
+    def losses(
         self,
         dense_targets: torch.Tensor | None = None,
         guide_targets: torch.Tensor | None = None,

@@ -170,6 +170,10 @@ class TrainerRecipe:
     """Stay on the CPU even where there is a GPU."""
     resume: str | None = None
     """auto: go on from the last complete checkpoint in the output folder, if there is one; or a checkpoint's path."""
+    dry_run: bool = False
+    """Stop behind the pre-flight (training/preflight.py): nothing is trained or written."""
+    preflight_samples: int = 64
+    """Samples that the pre-flight reads, for a few seconds at the most."""
     force: bool = False
     """Go on from a checkpoint of another recipe, data set or number of processes; drop checkpoints in the way."""
 
@@ -180,6 +184,7 @@ class TrainerRecipe:
             "save_steps",
             "logging_steps",
             "max_bad_steps",
+            "preflight_samples",
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"trainer.{key}={getattr(self, key)}: at least 1.")

@@ -32,7 +32,7 @@ from training.checkpoints import (
     sha256_of,
     steps_of,
 )
-from training.recipe import Recipe
+from training.recipe import Recipe, TrainerRecipe
 
 logger = logging.getLogger("samvlm.training")
 T = TypeVar("T")
@@ -53,6 +53,7 @@ MAY_CHANGE = {
     "trainer.resume",
     "trainer.force",
     "trainer.dry_run",
+    "trainer.preflight_samples",
 }
 ENDLESS = (
     "constant",
@@ -107,13 +108,14 @@ def _find_start(recipe: Recipe, folder: Path, world_size: int) -> Start:
         resume = Path("auto")
     if resume is not None and str(resume) != "auto":
         checkpoint = _named(resume)
-        _make_way(folder, steps_of(checkpoint), trainer.force)
+        _make_way(folder, steps_of(checkpoint), trainer)
     elif resume is not None:
-        checkpoint = _last(folder, trainer.force)
+        checkpoint = _last(folder, trainer)
     else:
         checkpoint = None
-        _make_way(folder, -1, trainer.force)
-    clear_stale(folder)
+        _make_way(folder, -1, trainer)
+    if not trainer.dry_run:
+        clear_stale(folder)
     about = describe(recipe, world_size)
     if checkpoint is None:
         return Start(None, 0, about, False, trainer.force)
@@ -123,7 +125,9 @@ def _find_start(recipe: Recipe, folder: Path, world_size: int) -> Start:
         was, now = (_versions(part) for part in (manifest.get("versions") or {}, about["versions"]))
         logger.warning("%s was written with %s; this is %s: the last digits may differ", checkpoint, was, now)
     steps = steps_of(checkpoint)
-    if checkpoint.parent == folder:  # a run that ended behind a save may not have come to this
+    if (
+        checkpoint.parent == folder and not trainer.dry_run
+    ):  # a run that ended behind a save may not have come to this
         rotate(folder, trainer.save_total_limit, {checkpoint, *best_of(checkpoint)})
     done = steps >= trainer.max_steps and has_result(folder)
     return Start(checkpoint, steps, about, done, trainer.force)
@@ -149,7 +153,7 @@ def _named(checkpoint: Path) -> Path:
     return checkpoint
 
 
-def _last(folder: Path, force: bool) -> Path | None:
+def _last(folder: Path, trainer: TrainerRecipe) -> Path | None:
     """The last complete checkpoint of a folder; None where there has been none. Says which are passed over."""
     checkpoint, passed_over = last_complete(folder)
     for path, reason in passed_over:
@@ -158,28 +162,29 @@ def _last(folder: Path, force: bool) -> Path | None:
         logger.info("going on from %s", checkpoint)
         return checkpoint
     damaged = [(path, reason) for path, reason in passed_over if path in checkpoints_in(folder)]
-    if damaged and not force:
+    if damaged and not trainer.force:
         path, reason = damaged[0]
         raise ValueError(
             f"no checkpoint in {folder} is complete; the last is {path.name}: {reason}. Name another one in "
             "trainer.resume, or start from nothing with --force (trainer.force=true)."
         )
-    _make_way(folder, -1, force)
+    _make_way(folder, -1, trainer)
     logger.info("no checkpoint in %s: starting from nothing", folder)
     return None
 
 
-def _make_way(folder: Path, steps: int, force: bool) -> None:
+def _make_way(folder: Path, steps: int, trainer: TrainerRecipe) -> None:
     """Checkpoints that lie ahead of where a run starts would be taken for its own. Raises ValueError."""
     ahead = [path for path in checkpoints_in(folder) if int(path.name.rpartition("-")[2]) > steps]
-    if ahead and not force:
+    if ahead and not trainer.force:
         raise ValueError(
             f"{folder} has {ahead[-1].name} of an earlier run: go on from it with --resume auto "
             "(trainer.resume=auto), name another trainer.output_dir, or drop it with --force (trainer.force=true)."
         )
     for path in ahead:
         logger.warning("--force: dropping %s of an earlier run", path)
-        remove(path)
+        if not trainer.dry_run:
+            remove(path)
 
 
 def describe(recipe: Recipe, world_size: int) -> dict[str, Any]:

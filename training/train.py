@@ -4,6 +4,7 @@ samvlm train configs/debug_cpu.yaml trainer.output_dir=runs/debug --resume auto
 torchrun --nproc_per_node 2 training/train.py configs/debug_cpu.yaml trainer.output_dir=runs/debug
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import pickle
 import signal
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,20 +29,22 @@ from samvlm.data.datasets import MixtureDataset
 from samvlm.data.samples import RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
+from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
 from training.intake import check_lines
 from training.lock import alone_in
+from training.preflight import Preflight, empty_folder
 from training.recipe import Recipe, load_recipe
-from training.resume import find_start
+from training.resume import Start, find_start
 from training.signals import Interrupted, Signals
 from training.stages import fingerprint, set_trainable
 from training.trainer import SamVlmTrainer, attach_heads
 
 logger = logging.getLogger("samvlm.training")
-USAGE = """usage: samvlm train RECIPE [section.key=value …] [--resume auto|CHECKPOINT] [--force]
+USAGE = """usage: samvlm train RECIPE [section.key=value …] [--resume auto|CHECKPOINT] [--dry-run] [--force]
 RECIPE: a YAML file or a name in configs/"""
 STOPPED, BAD_INPUT = 1, 2  # exit codes; a signal's is 128 and its number
-FLAGS = {"--force": "trainer.force=true"}  # --resume takes a value
+FLAGS = {"--dry-run": "trainer.dry_run=true", "--force": "trainer.force=true"}  # --resume takes a value
 
 
 def build_model(recipe: Recipe):
@@ -123,8 +127,16 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
 
 def run_stage(recipe: Recipe, folder: Path, signals: Signals) -> None:
     """Train one stage and save its result in `folder`."""
-    args = arguments(recipe, folder)
-    start = find_start(recipe, folder, args.world_size)
+    with empty_folder() if recipe.trainer.dry_run else nullcontext(folder) as place:
+        args = arguments(recipe, place)
+        start = find_start(recipe, folder, args.world_size)
+        look_and_train(recipe, folder, args, start, signals)
+
+
+def look_and_train(
+    recipe: Recipe, folder: Path, args: TrainingArguments, start: Start, signals: Signals
+) -> None:
+    """The stage from its model to its result."""
     if start.done:
         logger.info(
             "done already, at step %d: raise trainer.max_steps to go on (with --force, where the schedule depends on it)",
@@ -142,6 +154,11 @@ def run_stage(recipe: Recipe, folder: Path, signals: Signals) -> None:
     start.check_frozen(before)
     dataset = build_dataset(recipe, processor)
     trainer = SamVlmTrainer(recipe, model, processor, dataset, args, start.about, signals)
+    if start.steps < recipe.trainer.max_steps:
+        Preflight(trainer, folder, start.steps).run()
+    if recipe.trainer.dry_run:
+        logger.info("dry run: nothing was trained or written")
+        return
     if start.steps >= recipe.trainer.max_steps:
         trainer.restore(start.checkpoint)
     else:
@@ -162,15 +179,18 @@ def run_stage(recipe: Recipe, folder: Path, signals: Signals) -> None:
 
 def run(recipes: list[Recipe], signals: Signals) -> None:
     """Run stages in turn; each may start from what the one before it saved."""
-    previous = None
+    previous: dict = {}
     for number, recipe in enumerate(recipes, 1):
         folder = Path(recipe.trainer.output_dir) / f"{number}-{recipe.stage.name}"
         if recipe.model.init_from == "previous":
-            recipe.model.init_from = previous
+            recipe.model = dataclasses.replace(recipe.model, **previous)
         logger.info("stage %d of %d: %s -> %s", number, len(recipes), recipe.stage.name, folder)
-        with alone_in(folder, first=is_first()):
+        with alone_in(folder, first=is_first() and not recipe.trainer.dry_run):
             run_stage(recipe, folder, signals)
-        previous = str(folder)
+        if not recipe.trainer.dry_run or has_result(folder):
+            previous = {"init_from": str(folder), "assemble": None}
+        else:  # the next stage is looked over from what this one starts from
+            previous = {"init_from": recipe.model.init_from, "assemble": recipe.model.assemble}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -122,6 +122,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on from the last complete checkpoint in the output folder, or from the one named",
     )
     train.add_argument(
+        "--dry-run",
+        dest="flags",
+        action="append_const",
+        const="--dry-run",
+        help="stop behind the pre-flight, which shows samples and tries the longest batch; nothing is written",
+    )
+    train.add_argument(
         "--force",
         dest="flags",
         action="append_const",

@@ -10,6 +10,7 @@ from PIL import Image
 from readers import build_reader
 from short_runs import log_of, weights, write_recipe
 
+from samvlm.data.images import open_image
 from training.faults import StepGuard, TrainingStopped, require_finite
 from training.micro_batches import MicroBatches, cut
 from training.objective import Objective
@@ -224,10 +225,11 @@ def test_a_worker_that_dies_or_hangs_ends_in_a_clear_error(
     parent = os.getpid()
 
     def fail(*args, **kwargs):
-        if os.getpid() != parent:
-            if fault == "dies":
-                os._exit(9)
-            time.sleep(60)
+        if os.getpid() == parent:  # the pre-flight
+            return open_image(*args, **kwargs)
+        if fault == "dies":
+            os._exit(9)
+        time.sleep(60)
 
     monkeypatch.setattr("samvlm.data.samples.open_image", fail)
     recipe = write_recipe(
