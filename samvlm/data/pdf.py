@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from .child_process import ChildProcess
 from .images import DocumentError, Page, check_size, display_name, warn_cut
 
 MAX_PAGE_PIXELS = 16_000_000  # a page is drawn at less than `dpi` if it would have more
@@ -154,23 +152,16 @@ def _drawn(path: Path, changed: int, index: int, dpi: float) -> Image.Image:
     return image
 
 
-class _Worker:
+class _Worker(ChildProcess):
     """The child process of one document; started again after it was killed."""
 
     def __init__(self, document: Path | bytes, name: str, password: str | None, timeout: float):
+        super().__init__(_WORKER, quiet=True)
         self.document, self.name, self.password, self.timeout = document, name, password, timeout
-        self.process: subprocess.Popen | None = None
 
     def open(self) -> int:
         """Start the process and open the document; return its number of pages."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-            start_new_session=True,  # Ctrl-C is for us; we stop the child
-        )
+        self.start()
         data = self.document if isinstance(self.document, bytes) else None
         request = {"path": None if data is not None else str(self.document), "password": self.password}
         request["size"] = None if data is None else len(data)
@@ -233,14 +224,3 @@ class _Worker:
         if complete:
             return answer, pixels
         return {"error": "timeout" if late.is_set() else "died"}, b""
-
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
-        process, self.process = self.process, None
-        if process is None:
-            return
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # bytes that were not sent to a dead process
-                pipe.close()
-        process.wait()

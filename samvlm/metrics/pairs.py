@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..data.child_process import ChildProcess
 from .alignment import CellScores, cell_scores
 from .grits import grits_con, grits_top
 from .teds import has_official_table, teds, teds_normalised, teds_struct, teds_struct_normalised
@@ -156,12 +154,12 @@ def _in_parallel(
     return [results[index] for index in range(len(results))]
 
 
-class _Worker:
+class _Worker(ChildProcess):
     """A process that scores one pair after the other; started again when it has died."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
+        super().__init__(_WORKER)
         self.metrics = list(metrics)
-        self.process: subprocess.Popen | None = None
 
     def __enter__(self) -> _Worker:
         return self
@@ -175,15 +173,7 @@ class _Worker:
             check_text(prediction, truth)
         except ValueError as error:
             return PairScore(error=str(error))
-        if self.process is None:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(_WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-                start_new_session=True,  # Ctrl-C is for us; we stop the child
-            )
-        process = self.process
+        process = self.process or self.start()
         with contextlib.suppress(OSError, ValueError):  # it may have died, or have been stopped
             process.stdin.write(json.dumps([prediction, truth, self.metrics]).encode() + b"\n")
             process.stdin.flush()
@@ -195,14 +185,3 @@ class _Worker:
         return PairScore(
             error=f"the process that scored it ended with code {process.returncode}; out of memory?"
         )
-
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
-        process, self.process = self.process, None
-        if process is None:
-            return
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # bytes that were not sent to a dead process
-                pipe.close()
-        process.wait()
