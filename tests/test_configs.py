@@ -89,7 +89,9 @@ def test_stages_follow_one_another():
 @pytest.mark.parametrize("path", RECIPES, **names)
 def test_variants_in_the_comments_are_valid(path):
     """Settings that a recipe's head suggests, such as LoRA in stage 2."""
-    for quoted in re.findall(r"'((?:stage|trainer|data|model)\.[^']+)'", path.read_text(encoding="utf-8")):
-        key, _, value = quoted.partition("=")
-        assert yaml.safe_load(value) is not None, key
-        load_recipe(path, [quoted])
+    for line in path.read_text(encoding="utf-8").splitlines():
+        settings = re.findall(r"'((?:stage|trainer|data|model)\.[^']+)'", line)
+        for setting in settings:
+            key, _, value = setting.partition("=")
+            assert yaml.safe_load(value) is not None, key
+        load_recipe(path, settings)

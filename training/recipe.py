@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from training.adapters import check_lora
 from training.typed_yaml import apply_override, build
 
 PARTS = ("vision_tower", "connector", "language_model")
@@ -91,9 +92,12 @@ class StageRecipe:
     """tower: all parts learn to read. align: the connector alone. instruct: connector and language model."""
     train: list[str] | None = None
     """The parts that train, instead of the stage's own: vision_tower, connector, language_model."""
+    tower_blocks: int | None = None
+    """Of the tower only its last so many blocks and its neck train (0: the neck alone); default: all of it."""
     lora: dict[str, Any] | None = None
-    """For instruct: settings of peft's LoraConfig (r, lora_alpha, …) for the language model's linear layers, and
-    `new_tokens: true` to train the embeddings of the added tokens too. The stage's other parts train whole."""
+    """For instruct: settings of peft's LoraConfig (r, lora_alpha, use_dora, …) for the language model's linear layers;
+    `tower: true` for the tower's qkv too, `new_tokens: true` to train the embeddings of the added tokens too,
+    `quantize: 4bit` for QLoRA (needs bitsandbytes). The stage's other parts train whole."""
     lm_weight: float = 1.0
     """Of the next-token loss; 0: the language model does not run at all."""
     dense_weight: float = 0.0
@@ -116,6 +120,15 @@ class StageRecipe:
             raise ValueError(
                 f"stage.lora adapts the language model, which stage.train={list(parts)} leaves out."
             )
+        if self.lora is not None:
+            check_lora(self.lora, parts)
+        if self.tower_blocks is not None and "vision_tower" not in parts:
+            raise ValueError(
+                f"stage.tower_blocks={self.tower_blocks} unfreezes blocks of the tower, which stage.train="
+                f"{list(parts)} leaves out: add vision_tower to it."
+            )
+        if self.tower_blocks is not None and self.tower_blocks < 0:
+            raise ValueError(f"stage.tower_blocks={self.tower_blocks}: at least 0.")
         if self.lora is not None and (self.dense_weight or self.guide_weight):
             raise ValueError(
                 "stage.lora goes without stage.dense_weight and stage.guide_weight: set both to 0."
@@ -214,6 +227,14 @@ class Recipe:
         if self.stage.lora is not None and self.model.assemble is not None:
             raise ValueError(
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
+            )
+        trained = [*self.stage.parts(), *(["training_heads"] if self.stage.dense_weight else [])]
+        trained += ["vision_tower"] if (self.stage.lora or {}).get("tower") else []
+        idle = [part for part in self.trainer.rates if part not in trained]
+        if idle:
+            raise ValueError(
+                f"trainer.rates names {', '.join(idle)}, and stage.train={trained} does not train it: name it there "
+                "(training_heads: set stage.dense_weight), or leave its rate out."
             )
         if not self.stage.dense_weight and any(source.get("dense_only") for source in self.data.sources):
             raise ValueError(

@@ -2,11 +2,13 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from training.adapters import add_lora
 from training.recipe import StageRecipe
 
 logger = logging.getLogger("samvlm.training")
@@ -17,7 +19,7 @@ WHERE = {
     "language_model": "language_model.",
 }
 WHOLE = {"vision_tower": "vision_tower", "connector": "multi_modal_projector"}  # trained beside the adapters
-LORA_TARGETS = r".*language_model\.layers\.\d+\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+BLOCK = re.compile(r"vision_tower\.layers\.(\d+)\.")
 
 
 def part_of(name: str) -> str:
@@ -40,42 +42,40 @@ def set_trainable(model: nn.Module, stage: StageRecipe, new_tokens: Sequence[int
         The model, or the `PeftModel` around it. With LoRA the language model's own weights stay frozen; adapters
         train, and the stage's other parts train whole and are saved with them.
     """
-    parts = stage.parts()
+    parts, total = stage.parts(), len(model.model.vision_tower.layers)
+    first = 0 if stage.tower_blocks is None else first_block(model, stage.tower_blocks)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(part_of(name) in (*parts, "training_heads"))
+        trains = part_of(name) in (*parts, "training_heads")
+        if trains and stage.tower_blocks is not None and part_of(name) == "vision_tower":
+            block = BLOCK.search(name)
+            trains = int(block[1]) >= first if block else "vision_tower.neck." in name
+        parameter.requires_grad_(trains)
     if stage.lora is not None:
-        model = add_lora(model, stage, new_tokens)
+        model = add_lora(model, stage.lora, whole_modules(stage, first, total), new_tokens)
     for line in summary(model):
         logger.info(line)
     return model
 
 
-def add_lora(model: nn.Module, stage: StageRecipe, new_tokens: Sequence[int] = ()) -> nn.Module:
-    """Adapters on the language model's linear layers (Hu et al., 2021, by peft).
+def first_block(model: nn.Module, count: int) -> int:
+    """The number of the first of the tower's last `count` blocks. Raises ValueError where it has not so many."""
+    total = len(model.model.vision_tower.layers)
+    if count > total:
+        raise ValueError(f"stage.tower_blocks={count}: the tower has {total} blocks.")
+    return total - count
 
-    Raises:
-        ValueError: `stage.lora` has a setting that peft does not know, or that does not fit the model.
+
+def whole_modules(stage: StageRecipe, first: int, total: int) -> list[str]:
+    """Names of the modules that train whole beside adapters.
+
+    Args:
+        first, total: the first of the tower's blocks that trains, and their number.
     """
-    from peft import LoraConfig, get_peft_model
-
-    whole = [name for part, name in WHOLE.items() if part in stage.parts()]
-    settings = {"target_modules": LORA_TARGETS, "modules_to_save": whole or None} | stage.lora
-    if settings.pop("new_tokens", False):
-        settings["trainable_token_indices"] = _rows(model, list(new_tokens))
-    try:
-        config = LoraConfig(**settings)
-        return get_peft_model(model, config)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"stage.lora: {error}; see peft's LoraConfig.") from None
-
-
-def _rows(model: nn.Module, tokens: list[int]) -> list[int] | dict[str, list[int]]:
-    """peft's way to say which rows of the token tables train: tied tables are one."""
-    if model.config.tie_word_embeddings:
-        return tokens
-    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
-    tables = (model.get_input_embeddings(), model.get_output_embeddings())
-    return {names[id(table)]: tokens for table in tables}
+    names = [name for part, name in WHOLE.items() if part in stage.parts()]
+    if stage.tower_blocks is None or "vision_tower" not in names:
+        return names
+    names.remove("vision_tower")
+    return [*names, "vision_tower.neck", *(f"vision_tower.layers.{number}" for number in range(first, total))]
 
 
 def summary(model: nn.Module) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 
 import pytest
 import torch
@@ -65,6 +66,55 @@ def test_gradients_reach_what_trains_and_nothing_else_moves(name, tied):
     assert fingerprint(model) == claimed
 
 
+@pytest.mark.parametrize(
+    ("blocks", "pattern"),
+    [
+        (0, r"vision_tower\.neck\."),
+        (1, r"vision_tower\.(neck|layers\.1)\."),
+        (2, r"vision_tower\.(neck|layers)\."),
+    ],
+)
+@pytest.mark.parametrize("lora", [None, {"r": 2}], ids=["whole", "lora"])
+def test_the_towers_last_blocks_and_its_neck_train(lora, blocks, pattern):
+    stage = StageRecipe(name="instruct", train=list(ALL), tower_blocks=blocks, lora=lora)
+    model, processor = build_reader({"tie_word_embeddings": False})
+    model = set_trainable(model, stage)
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    tower = {n for n, _ in model.named_parameters() if part_of(n) == "vision_tower" and ".original" not in n}
+    assert {n for n in trainable if part_of(n) == "vision_tower"} == {
+        n for n in tower if re.search(pattern, n)
+    }
+    before = {n: sha256(p) for n, p in model.named_parameters()}
+    assert take_steps(model, processor, stage) == trainable
+    assert {n for n, p in model.named_parameters() if before[n] != sha256(p)} == trainable
+
+
+def test_more_blocks_than_there_are():
+    model, _ = build_reader()
+    with pytest.raises(ValueError, match=r"stage\.tower_blocks=3: the tower has 2 blocks"):
+        set_trainable(model, StageRecipe(name="tower", tower_blocks=3))
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_adapters_on_the_towers_qkv_too(dora):
+    stage = StageRecipe(name="instruct", lora={"r": 2, "tower": True, "use_dora": dora, "new_tokens": True})
+    model, processor = build_reader()
+    base = {n: sha256(p) for n, p in model.named_parameters()}
+    added = sorted(set(processor.tokenizer.get_added_vocab().values()) - {processor.image_token_id})
+    model = set_trainable(model, stage, added)
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    tower = {n for n in trainable if part_of(n) == "vision_tower"}
+    kinds = ("A", "B", "magnitude_vector") if dora else ("A", "B")
+    wanted = {(block, kind) for block in (0, 1) for kind in kinds}
+    found = {
+        (int(m[1]), m[2]) for n in tower if (m := re.search(r"layers\.(\d)\.attn\.qkv\.lora_([^.]+)\.", n))
+    }
+    assert len(tower) == len(wanted) and found == wanted
+    assert any("trainable_tokens_delta" in n for n in trainable)
+    assert take_steps(model, processor, stage) == trainable
+    assert sorted(sha256(p) for p in model.parameters() if not p.requires_grad) == sorted(base.values())
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(
     ("settings", "parts", "whole"),
@@ -115,9 +165,10 @@ def test_only_the_new_rows_of_a_table_change():
 
 def test_wrong_lora_settings_are_told():
     model, _ = build_reader()
-    with pytest.raises(ValueError, match=r"stage\.lora: .*rank_of_things"):
+    with pytest.raises(ValueError, match=r"stage\.lora: unknown key 'rank_of_things'"):
         set_trainable(model, StageRecipe(lora={"rank_of_things": 3}))
-    model, _ = build_reader()
+    with pytest.raises(ValueError, match=r"unknown key 'lora_alfa': did you mean 'lora_alpha'"):
+        set_trainable(model, StageRecipe(lora={"lora_alfa": 3}))
     with pytest.raises(ValueError, match=r"stage\.lora: No modules were targeted"):
         set_trainable(model, StageRecipe(lora={"r": 3, "target_modules": ["nowhere"]}))
 
