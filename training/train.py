@@ -16,8 +16,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-if __name__ == "__main__":  # Ctrl-C while the libraries load, which takes seconds
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+if __name__ == "__main__":  # signals while the libraries load, which takes seconds
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda signum, _: os._exit(128 + signum))
 
 import torch
 import torch.distributed as dist
