@@ -74,6 +74,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(tmp_path, read
     ("when", "signum"),
     [
         ("while it loads", signal.SIGINT),
+        ("while it loads", signal.SIGTERM),
         ("while it trains", signal.SIGINT),
         ("while it trains", signal.SIGTERM),
     ],
