@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     }
     try:
         return commands[options.data_command](options)
+    except BrokenPipeError:  # the reader of our output is gone, which `main` knows
+        raise
     except (ValueError, OSError) as problem:
         say(f"error: {one_line(problem)}")
         return BAD_INPUT
@@ -198,6 +200,8 @@ def _count_lines(files: Sequence[str]) -> int | None:
     total = 0
     try:
         for file in files:
+            if not os.path.isfile(file):  # a pipe would wait
+                return None
             with open(file, "rb") as stream:
                 if stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
                     return None

@@ -1,6 +1,7 @@
 """samvlm data: what the commands print, write and return."""
 
 import json
+import os
 import re
 
 import pytest
@@ -137,6 +138,16 @@ def test_hostile_names_do_not_steer_the_terminal(run, tmp_path):
     code, out, err = run("check", "r.jsonl")
     assert code == 2 and "\x1b" not in out + err and "\x07" not in out + err
     assert "\x1b" not in "".join(run("stats", "r.jsonl")[1:])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_pipes_are_not_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    save(tmp_path / "r.jsonl", record("1", "pipe"))
+    assert run("check", "pipe")[0] == run("stats", "pipe")[0] == 2
+    assert run("check", "r.jsonl")[0] == 2
+    code, out, _ = run("stats", "r.jsonl")
+    assert code == 0 and out.startswith("1 records, 0 images")
 
 
 def test_split_mix_stats_and_preview(run, records, tmp_path):

@@ -227,7 +227,7 @@ def read_picture(
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            if not decode:
+            if not decode and os.path.isfile(path):  # a pipe would wait
                 return upright_size(path), 0, None
             image = open_image(path)
     except Exception as problem:  # DocumentError; without decoding, whatever Pillow raises on bad files
