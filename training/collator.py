@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from samvlm.data.samples import Refusal, Sample
 from samvlm.data.tasks import messages
 from samvlm.model.processing_samvlm import SamVlmProcessor
+from training.cached_features import encode_known
 from training.losses import DenseHead
 
 # What a batch shows whose samples were all refused: every process of a step runs the same parts of the model.
@@ -128,8 +129,14 @@ class Collator:
 
     def encode(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
         """The chats as tokens; labels are -100 but where the assistant speaks."""
+        if any(sample.known is not None for sample in samples):
+            return encode_known(self.processor, samples, self.encode_chats)
+        return self.encode_chats(self.processor, samples)
+
+    def encode_chats(self, processor: SamVlmProcessor, samples: list[Sample]) -> dict[str, torch.Tensor]:
+        """The chats as tokens, with the images as `processor` makes them."""
         chats = [with_image(s.messages, s.image) for s in samples]
-        batch = self.processor.apply_chat_template(
+        batch = processor.apply_chat_template(
             chats,
             tokenize=True,
             return_dict=True,
@@ -200,7 +207,7 @@ def wrong_images(sample: Sample) -> str | None:
         if not isinstance(message["content"], str)
         for part in message["content"]
     )
-    given = int(sample.image is not None)
+    given = int(sample.image is not None or sample.known is not None)
     return None if asked == given else f"its chat asks for {asked} images and its sample has {given}"
 
 

@@ -3,7 +3,9 @@
 import torch
 from torch import nn
 
+from samvlm.features import FeatureCache
 from samvlm.model.modeling_samvlm import group_by_size
+from training.cached_features import complete_features
 from training.losses import DenseHead, Guide
 from training.recipe import StageRecipe
 
@@ -25,6 +27,7 @@ class Objective(nn.Module):
             self.core.model.vision_tower.register_forward_hook(
                 lambda module, inputs, output: self.maps.append(output.last_hidden_state)
             )
+        self.features: FeatureCache | None = None
         self.guide = None
         if stage.guide_weight:
             self.guide = Guide(self.core.model.language_model.layers, stage.guide_layers)
@@ -66,6 +69,8 @@ class Objective(nn.Module):
         self.maps.clear()
         if self.guide is not None:
             self.guide.seen.clear()
+        if "feature_keys" in inputs:
+            inputs = complete_features(self.features, inputs)
         if "input_ids" in inputs:
             outputs = self.model(**inputs, use_cache=False)
             if no_labels:

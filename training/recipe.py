@@ -60,6 +60,11 @@ class DataRecipe:
     max_position_embeddings."""
     max_refused: float = 0.1
     """Share of samples that may be refused (broken images or lines, no answer, too long) before the run ends."""
+    feature_cache: str | None = None
+    """A folder in which a frozen tower's features of record images are kept; they are made once and read from then
+    on. Features are rounded to 16 bits. Off by itself where it cannot be right, or takes longer than the tower."""
+    feature_cache_gb: float = 50.0
+    """Gigabytes (10^9 bytes) that the folder may take; then nothing is added any more."""
     workers: int = 0
     """Processes that draw and load samples."""
     worker_timeout: float = 600.0
@@ -78,6 +83,8 @@ class DataRecipe:
             raise ValueError(f"data.max_tokens={self.max_tokens}: at least 1, or leave it out.")
         if not 0 <= self.max_refused <= 1:
             raise ValueError(f"data.max_refused={self.max_refused}: a share from 0 to 1.")
+        if not self.feature_cache_gb > 0:
+            raise ValueError(f"data.feature_cache_gb={self.feature_cache_gb}: gigabytes, more than 0.")
         if not self.worker_timeout > 0:
             raise ValueError(f"data.worker_timeout={self.worker_timeout}: seconds, more than 0.")
         if not 0 <= self.input_noise < 1:

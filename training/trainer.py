@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState, TrainingArguments
 
 from samvlm.data.datasets import MixtureDataset, SizeBatchSampler
+from training.cached_features import FlushFeatures, open_cache
 from training.collator import Collator
 from training.faults import StepGuard, TrainingStopped, require_finite
 from training.intake import Intake
@@ -81,6 +82,9 @@ class SamVlmTrainer(Trainer):
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
         self.objective = objective
+        objective.features = open_cache(recipe, objective, processor, dataset, args)
+        if objective.features is not None:
+            self.add_callback(FlushFeatures(objective.features))
         self.model_accepts_loss_kwargs = False
         self.figures: dict[str, list[torch.Tensor]] = defaultdict(list)
         folder, rank, world = Path(args.output_dir), args.process_index, args.world_size

@@ -51,6 +51,7 @@ class Sample:
     chars, centres, positions: see `SynthSample`; empty where unknown
     dense_only: the tower alone reads it, for the dense loss
     refused:   the sample whose place this one takes
+    known:     what `RecordSource.lookup` found; with its `maps` the image is not opened, and None
     """
 
     id: str
@@ -64,6 +65,7 @@ class Sample:
     positions: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     dense_only: bool = False
     refused: tuple[Refusal, ...] = ()
+    known: Any = None
 
 
 @dataclass
@@ -136,6 +138,7 @@ class RecordSource:
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
         self._told: set[str] = set()
         self.refused: list[Refusal] = []
+        self.lookup: Callable[[Path], Any] | None = None  # of a cache of features; its answer has `maps`, or None
 
     @cached_property
     def rows(self) -> list[Record]:
@@ -176,9 +179,7 @@ class RecordSource:
 
     def load(self, seed: int, index: int) -> Sample:
         """Open sample `index`. Raises ValueError where too many images in a row cannot be read."""
-        record, image, refused = self._readable(
-            seed, index, lambda record: None if record.image is None else open_image(record.image)
-        )
+        record, (image, known), refused = self._readable(seed, index, self._open)
         return Sample(
             id=record.id,
             image=image,
@@ -186,7 +187,15 @@ class RecordSource:
             messages=record.messages,
             answer=record.answer or "",
             refused=refused,
+            known=known,
         )
+
+    def _open(self, record: Record) -> tuple[Image.Image | None, Any]:
+        """The image of a record, and what is known of it."""
+        if record.image is None:
+            return None, None
+        known = self.lookup(record.image) if self.lookup is not None else None
+        return (open_image(record.image) if known is None or known.maps is None else None), known
 
     def _readable(
         self, seed: int, index: int, read: Callable[[Record], T]

@@ -103,7 +103,9 @@ class Connector(nn.Module):
         """The part without weights, which is the same as long as the tower is: the pooled map; with "conv", whose
         convolutions train, the map as it is."""
         check_grid(*features.shape[-2:], self.factor)
-        return features if self.compressor is not None else POOLS[self.kind](features, self.factor)
+        if self.compressor is None:
+            features = POOLS[self.kind](features, self.factor)
+        return features.contiguous()  # with another layout, the last bits behind it would be others
 
     @property
     def condensing(self) -> int:

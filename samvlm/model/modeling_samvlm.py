@@ -106,7 +106,7 @@ class SamVlmModel(SamVlmPreTrainedModel, LlavaModel):
         sizes = None if image_sizes is None else torch.as_tensor(image_sizes) // cell
         features: list[torch.Tensor | None] = [None] * len(feature_maps)
         for (height, width), members in group_by_size(feature_maps, sizes).items():
-            maps = feature_maps[members, :, :height, :width]
+            maps = feature_maps[members, :, :height, :width].contiguous()
             for index, tokens in zip(members, self.multi_modal_projector(maps, condensed=True), strict=True):
                 features[index] = tokens
         return SamVlmImageFeatures(pooler_output=features)
