@@ -54,6 +54,11 @@ def run(options: argparse.Namespace) -> int:
     errors = result.scores["errors"]
     _name_failures([f"{entry['id']}: {entry['error']}" for entry in errors], options.output)
     sys.stdout.write(report(result))
+    if errors and len(errors) == len(result.examples):
+        say(
+            f"error: none of {len(errors)} examples could be read and scored; the first: {errors[0]['error']}"
+        )
+        return BAD_INPUT
     return PAGE_FAILED if errors else OK
 
 

@@ -213,7 +213,10 @@ def _draw(
 
 
 def _weight(case: Case) -> int:
-    """Bytes of the image's file; 0 for what is drawn and for a file that is not there."""
+    """Bytes of the image's file; 0 for what is drawn and for a file that is not there or may not be looked at."""
     if isinstance(case.image, bytes):
         return len(case.image)
-    return case.image.stat().st_size if isinstance(case.image, Path) and case.image.is_file() else 0
+    try:
+        return case.image.stat().st_size if isinstance(case.image, Path) and case.image.is_file() else 0
+    except OSError:  # a name too long, a folder that may not be entered: opening it says so
+        return 0

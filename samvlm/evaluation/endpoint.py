@@ -151,7 +151,7 @@ class EndpointPredictor:
             request = urllib.request.Request(self.url + path, data, headers)
             try:
                 with self._opener.open(request, timeout=self.timeout) as answer:
-                    return json.loads(answer.read())
+                    return read_json(answer.read())
             except urllib.error.HTTPError as problem:
                 told = _told(problem)
                 if problem.code in FATAL:
@@ -199,6 +199,15 @@ def checked_url(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
+def read_json(answer: bytes) -> Any:
+    """The JSON value that an endpoint sent. Raises ValueError for anything else, lists 10,000 deep among it."""
+    try:
+        return json.loads(answer.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        words = " ".join(answer[:200].decode("utf-8", "replace").split())
+        raise ValueError(f"the answer is no JSON: {words!r}") from None
+
+
 def read_completion(answer: Any) -> tuple[str, str, int | None]:
     """The text of a chat completion, its finish reason and its number of tokens. Raises ValueError."""
     try:
@@ -221,7 +230,7 @@ def read_completion(answer: Any) -> tuple[str, str, int | None]:
 def in_threads(
     function: Callable[[T], R], items: Sequence[T], count: int, stop: threading.Event
 ) -> Iterator[R | BaseException]:
-    """Yield `function(item)`, or what it raised, as they come from `count` threads.
+    """Yield `function(item)` as they come from `count` threads; what it raised is the last to come.
 
     When the caller leaves, `stop` is set, and no further item is begun; the threads are daemons, so that a request
     under way keeps nobody waiting.
@@ -239,15 +248,19 @@ def in_threads(
                 return
             try:
                 done.put(function(item))
-            except BaseException as problem:  # handed to the caller
+            except BaseException as problem:  # handed to the caller, who leaves: nothing more is begun
                 done.put(problem)
+                stop.set()
 
     stop.clear()
     for _ in range(min(count, len(items))):
         threading.Thread(target=work, daemon=True).start()
     try:
         for _ in items:
-            yield done.get()
+            outcome = done.get()
+            yield outcome
+            if isinstance(outcome, BaseException):
+                return
     finally:
         stop.set()
 

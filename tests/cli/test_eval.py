@@ -85,6 +85,14 @@ def test_an_endpoint(records, capsys):
     assert "is it running?" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_an_endpoint_that_answers_nothing_of_use(records, capsys):
+    with serve(lambda r, n: (200, b"<h1>hello</h1>")) as endpoint:
+        code = main(["eval", endpoint.url, "--data", str(records), "-o", "out", "--limit", "2"])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2 and "error: none of 2 examples could be read" in last and "<h1>hello</h1>" in last
+    assert Path("out/viewer.html").exists()
+
+
 @pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the official samples are not here")
 def test_the_official_samples_as_files(tmp_path, capsys):
     words = [str(OFFICIAL / "pred.json"), "--data", str(OFFICIAL / "gt.json"), "-o", str(tmp_path / "out")]

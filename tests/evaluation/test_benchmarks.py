@@ -203,6 +203,17 @@ def test_the_fingerprint_sees_truths_and_images(tmp_path):
     assert len({first, second, fingerprint()}) == 3
 
 
+def test_an_image_with_an_impossible_name_costs_itself(tmp_path):
+    drawing().save(tmp_path / "1.png")
+    benchmark = open_benchmark(
+        save(tmp_path / "a.jsonl", record("1"), record("2", image="a" * 5000 + ".png"))
+    )
+    assert benchmark.identity()["fingerprint"] and len(benchmark.cases) == 2
+    assert benchmark.cases[0].open().size == drawing().size and benchmark.cases[1].pixels() == 0
+    with pytest.raises((ValueError, OSError)):
+        benchmark.cases[1].open()
+
+
 def test_images_of_every_kind(tmp_path):
     page = drawing(96, 64)
     (tmp_path / "a.pdf").write_bytes(pdf(text_page("A"), text_page("B")))

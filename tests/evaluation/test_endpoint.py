@@ -81,7 +81,9 @@ def test_passing_failures_are_tried_again(status):
     [
         ((400, {"error": "context too long"}), '400 {"error": "context too long"}', 1),
         ((500, b"x" * 999), "500 " + "x" * 200, 3),
-        ((200, b"no JSON"), "Expecting value", 1),
+        ((200, b"no JSON"), "the answer is no JSON: 'no JSON'", 1),
+        ((200, b"\xff\xfegarbage"), "the answer is no JSON", 1),
+        ((200, b"[" * 100_000), "the answer is no JSON", 1),
         ((200, {"choices": []}), "no chat completion", 1),
     ],
 )
@@ -183,3 +185,17 @@ def test_threads_end_with_their_caller():
     results.close()
     assert stop.is_set() and sorted(in_threads(work, range(50), 4, stop)) == list(range(50))
     assert list(in_threads(work, [], 4, stop)) == []
+
+
+def test_what_a_thread_raises_ends_the_rest():
+    stop, begun = threading.Event(), []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 2:
+            raise ValueError("no further")
+        return number
+
+    results = list(in_threads(work, range(1000), 1, stop))
+    assert results[:2] == [0, 1] and str(results[2]) == "no further" and len(results) == 3
+    assert begun == [0, 1, 2] and stop.is_set()
