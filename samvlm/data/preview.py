@@ -20,7 +20,7 @@ from .webpage import image_uri, page_end, page_start, show_text, table_markup
 from .whole_files import whole_file
 
 LONGEST = 700  # pixels of a picture
-BOX_COLOUR = (220, 60, 30)
+BOX_COLOUR = (240, 140, 120)
 MAX_ROWS = 60  # of a table that is drawn
 
 RECORD_STYLE = """

@@ -13,7 +13,7 @@ from .findings import SEVERITIES, Finding
 from .stats import MEASURES, Statistics
 
 PICTURES = 6  # records that are shown of each kind of finding
-LONGEST = 420  # pixels of their pictures
+LONGEST = 560  # pixels of their pictures
 
 _STYLE = (
     RECORD_STYLE
