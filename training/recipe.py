@@ -4,6 +4,7 @@ An unknown key is an error that names the nearest one; `key=value` on the comman
 """
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import yaml
 from training.adapters import check_lora
 from training.typed_yaml import apply_override, build
 
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PARTS = ("vision_tower", "connector", "language_model")
 STAGES = {
     "tower": ("vision_tower", "connector", "language_model"),
@@ -266,7 +268,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Re
     """Read a recipe file.
 
     Args:
-        path: a YAML file, or the name of one in `configs/` without its ending.
+        path: a YAML file, or the name of one in `configs/`: tower, align, instruct, lora_table …
         overrides: `section.key=value`, the value as YAML; applied to every document.
 
     Returns:
@@ -304,11 +306,14 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Re
 def find_recipe(path: str | Path) -> Path:
     """The file of a recipe given by path or by name. Raises ValueError with the names that exist."""
     path = Path(path)
-    named = Path(__file__).resolve().parent.parent / "configs" / f"{path}.yaml"
-    for candidate in (path, named):
-        if candidate.is_file():
-            return candidate
-    names = sorted(file.stem for file in named.parent.glob("*.yaml"))
+    if path.is_file():
+        return path
+    files = {file.stem: file for file in CONFIGS.glob("*.yaml")}
+    named = {re.sub(r"^stage\d_", "", stem): file for stem, file in files.items()}  # stage1_align is align
+    found = (files | named).get(str(path))
+    if found is not None:
+        return found
+    names = sorted(named)
     near = difflib.get_close_matches(str(path), names, 1)
     hint = f" Did you mean {near[0]}?" if near else f" Recipes: {', '.join(names)}."
     raise ValueError(f"there is no recipe {path}.{hint}")

@@ -1,6 +1,6 @@
 """Every stage: recipe -> model -> stage -> data -> Trainer -> save.
 
-samvlm train configs/debug_cpu.yaml trainer.output_dir=runs/debug --resume auto
+samvlm train debug_cpu trainer.output_dir=runs/debug --resume auto
 torchrun --nproc_per_node 2 training/train.py configs/debug_cpu.yaml trainer.output_dir=runs/debug
 """
 

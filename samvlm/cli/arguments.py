@@ -28,7 +28,7 @@ Ask questions about an image or a page. Type a question a line; /reset forgets t
 of the input ends it. Questions may also be piped in.
 """
 TRAIN_HELP = """\
-Run the training stages of a recipe, e.g.: samvlm train configs/debug_cpu.yaml trainer.output_dir=runs/debug
+Run the training stages of a recipe, e.g.: samvlm train debug_cpu trainer.output_dir=runs/debug
 The command that is run is printed, so that it can be run, changed, without this one.
 """
 

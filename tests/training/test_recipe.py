@@ -185,6 +185,15 @@ def test_an_override_may_fill_a_section_that_the_file_leaves_empty(load):
 def test_recipes_are_found_by_name(tmp_path):
     assert find_recipe("debug_cpu").name == "debug_cpu.yaml"
     assert find_recipe("debug_cpu").parent.name == "configs"
+    for name, file in {
+        "tower": "stage0_tower",
+        "align": "stage1_align",
+        "instruct": "stage2_instruct",
+    }.items():
+        assert find_recipe(name).stem == find_recipe(file).stem == file
+    assert find_recipe("lora_table").name == "lora_table.yaml"
+    with pytest.raises(ValueError, match="Did you mean instruct"):
+        find_recipe("instuct")
     with pytest.raises(ValueError, match="Did you mean debug_cpu"):
         find_recipe("debug_gpu")
     with pytest.raises(ValueError, match=r"there is no recipe .*qqq\. Recipes: .*debug_cpu"):
