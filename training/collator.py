@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from samvlm.data.samples import Refusal, Sample
 from samvlm.data.tasks import messages
+from samvlm.features.build import to_scale
 from samvlm.model.processing_samvlm import SamVlmProcessor
 from training.cached_features import encode_known
 from training.losses import DenseHead
@@ -78,10 +79,7 @@ class Collator:
         """The sample with its image as the model will see it in use; what is drawn at scale stays as it is."""
         if sample.drawn or sample.image is None:
             return sample
-        processor = self.processor.image_processor
-        pixels = np.asarray(sample.image.convert("RGB")).transpose(2, 0, 1)  # (3, height, width)
-        resized = np.asarray(processor.resize(pixels, processor.size, processor.resample))
-        image = Image.fromarray(resized.transpose(1, 2, 0))
+        image = to_scale(sample.image, self.processor.image_processor)
         ratio = np.array([image.width / sample.image.width, image.height / sample.image.height], np.float32)
         return dataclasses.replace(sample, image=image, centres=sample.centres * ratio)
 

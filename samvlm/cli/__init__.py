@@ -1,4 +1,4 @@
-"""The command line: samvlm parse, chat, train, eval, data."""
+"""The command line: samvlm parse, chat, train, eval, data, features."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "eval": run_eval,
         "eval-compare": run_compare,
         "data": run_data,
+        "features": run_features,
     }
     try:
         return commands[options.command](options)
@@ -74,6 +75,13 @@ def run_compare(options: argparse.Namespace) -> int:
     from .eval import run_compare
 
     return run_compare(options)
+
+
+def run_features(options: argparse.Namespace) -> int:
+    """`samvlm features`."""
+    from .features import run
+
+    return run(options)
 
 
 def run_data(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .data_arguments import add_data
 from .eval_arguments import add_eval, rewritten
+from .features_arguments import add_features
 
 BAD_INPUT = 2
 
@@ -52,7 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="samvlm", description="Document images in, tables out.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"samvlm {version}")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="parse | chat | train | eval | data", parser_class=_Parser
+        dest="command",
+        required=True,
+        metavar="parse | chat | train | eval | data | features",
+        parser_class=_Parser,
     )
 
     def add(name: str, short: str | None, text: str, end: str = "", **more: str) -> argparse.ArgumentParser:
@@ -140,6 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_eval(add, positive)
     add_data(add, positive)
+    add_features(add, positive)
     return parser
 
 
@@ -147,7 +152,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments; files and settings may also stand behind options, which argparse alone refuses."""
     parser = build_parser()
     options, rest = parser.parse_known_args(rewritten(sys.argv[1:] if arguments is None else list(arguments)))
-    more = {"parse": "files", "train": "settings"}.get(options.command)
+    more = {"parse": "files", "train": "settings", "features": "files"}.get(options.command)
     if options.command == "data" and hasattr(options, "files"):
         more = "files"
     if rest and (more is None or any(word.startswith("-") for word in rest)):

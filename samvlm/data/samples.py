@@ -138,7 +138,9 @@ class RecordSource:
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
         self._told: set[str] = set()
         self.refused: list[Refusal] = []
-        self.lookup: Callable[[Path], Any] | None = None  # of a cache of features; its answer has `maps`, or None
+        self.lookup: Callable[[Path], Any] | None = (
+            None  # of a cache of features; its answer has `maps`, or None
+        )
 
     @cached_property
     def rows(self) -> list[Record]:

@@ -163,14 +163,16 @@ class FeatureCache:
             self.judge(seconds)
         return maps.to(weight.dtype)
 
-    def keep(self, keys: torch.Tensor, made: torch.Tensor, image_sizes: torch.Tensor) -> None:
-        """Put features into the store, each without what its canvas is larger by."""
+    def keep(self, keys: torch.Tensor, made: torch.Tensor, image_sizes: torch.Tensor) -> bool:
+        """Put features into the store, each without what its canvas is larger by. Returns whether all are kept."""
         if not self.active:
-            return
+            return False
+        kept = True
         for key, maps, (height, width) in zip(keys, made, image_sizes.tolist(), strict=True):
             if key.any():
                 part = maps[:, : height // self.cell, : width // self.cell]
-                self.store.add(bytes(key.tolist()), part)
+                kept &= self.store.add(bytes(key.tolist()), part)
+        return kept
 
     def judge(self, tower_seconds: float) -> None:
         """Once the tower's pace is known, stop keeping and reading where reading takes as long."""
