@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from transformers.integrations import is_deepspeed_zero3_enabled
 
+from training.checkpoints import checkpoints_in
 from training.faults import TrainingStopped
 from training.intake import LEAST
 from training.longest import longest, planned
@@ -110,16 +111,17 @@ class Preflight:
         settings = self.recipe.trainer
         left = max(0, settings.max_steps - self.steps)
         saves = -(-left // settings.save_steps)
-        kept = min(saves, settings.save_total_limit + 1) if settings.save_total_limit > 0 else saves
+        if settings.save_total_limit > 0:  # those that are there already go when others come
+            saves = min(saves, max(1, settings.save_total_limit + 1 - len(checkpoints_in(self.folder))))
         size, free = expected_bytes(self.folder, self.model), shutil.disk_usage(place).free
         self.say(
-            "disk: a checkpoint takes about %s; up to %d at once and the result %s; %s are free",
-            megabytes(size), kept, megabytes((kept + 1) * size), megabytes(free),
+            "disk: a checkpoint takes about %s; up to %d more and the result %s; %s are free",
+            megabytes(size), saves, megabytes((saves + 1) * size), megabytes(free),
         )  # fmt: skip
-        if (kept + 1) * size > free and not settings.force:
+        if (saves + 1) * size > free and not settings.force:
             raise ValueError(
-                f"the disk of {place} has {megabytes(free)} free; {kept} checkpoints and the result take about "
-                f"{megabytes((kept + 1) * size)}: make room, lower trainer.save_total_limit or raise "
+                f"the disk of {place} has {megabytes(free)} free; {saves} checkpoints and the result take about "
+                f"{megabytes((saves + 1) * size)}: make room, lower trainer.save_total_limit or raise "
                 "trainer.save_steps, or go on all the same with --force (trainer.force=true)."
             )
 
@@ -268,7 +270,7 @@ def without_cache(trainer: SamVlmTrainer) -> Iterator[None]:
     """The tower runs live, as it does for every image that is new: nothing is read from or added to a cache."""
     objective, sources = trainer.objective, trainer.mixture.sources
     features, lookups = (
-        getattr(objective, "features", None),
+        objective.features,
         [getattr(source, "lookup", None) for source in sources],
     )
     objective.features = None

@@ -229,7 +229,7 @@ def test_a_worker_that_dies_or_hangs_ends_in_a_clear_error(
             return open_image(*args, **kwargs)
         if fault == "dies":
             os._exit(9)
-        time.sleep(60)
+        return time.sleep(60)
 
     monkeypatch.setattr("samvlm.data.samples.open_image", fail)
     recipe = write_recipe(

@@ -86,7 +86,9 @@ def test_samples_that_cannot_be_used_are_refused_and_the_others_stay_as_they_are
     skipped = dataclasses.replace(photo(94, 60), refused=(Refusal("gone", "gone.png", "no such file"),))
     collator = Collator(processor, max_tokens=400)
     batch = collator([silent, twice, photo(90, 60), blind, long, skipped])
-    assert batch["sample_ids"] == ["photo-90", "photo-94"] and "no_labels" not in batch and batch["drawn"] == 6
+    assert (
+        batch["sample_ids"] == ["photo-90", "photo-94"] and "no_labels" not in batch and batch["drawn"] == 6
+    )
     told = {refusal.id: refusal.reason for refusal in batch["refused"]}
     assert "no label" in told["mute"] and "asks for 2 images" in told["twice"] and "has 0" in told["blind"]
     assert "more than the 400" in told["long"] and told["gone"] == "no such file" and len(told) == 5
