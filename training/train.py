@@ -27,13 +27,13 @@ from transformers.utils.logging import disable_progress_bar
 
 import samvlm  # noqa: F401  (registers the Auto classes)
 from samvlm.data.datasets import MixtureDataset
+from samvlm.data.lock import alone_in
 from samvlm.data.samples import RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
 from training.intake import check_lines
-from training.lock import alone_in
 from training.preflight import Preflight, empty_folder
 from training.recipe import Recipe, load_recipe
 from training.resume import Start, find_start
@@ -186,7 +186,8 @@ def run(recipes: list[Recipe], signals: Signals) -> None:
         if recipe.model.init_from == "previous":
             recipe.model = dataclasses.replace(recipe.model, **previous)
         logger.info("stage %d of %d: %s -> %s", number, len(recipes), recipe.stage.name, folder)
-        with alone_in(folder, first=is_first() and not recipe.trainer.dry_run):
+        is_held = is_first() and not recipe.trainer.dry_run
+        with alone_in(folder, "another trainer.output_dir", first=is_held):
             run_stage(recipe, folder, signals)
         if not recipe.trainer.dry_run or has_result(folder):
             previous = {"init_from": str(folder), "assemble": None}

@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..data.lock import alone_in
 from ..data.whole_files import whole_file
 from .benchmarks import Benchmark
 from .cases import Case
@@ -75,13 +76,26 @@ def evaluate(
         version: of samvlm, for run.json.
 
     Raises:
-        ValueError: the folder holds results of another model or other data, or the predictor cannot go on.
+        ValueError: the folder holds results of another model or other data or is in use by
+            another run, or the predictor cannot go on.
         OSError: the folder cannot be written.
     """
     output = Path(output)
     identity = {"model": predictor.identity, "data": benchmark.identity(), "samvlm": version}
     make_examples([], [], metrics)  # complains about unknown names before anything is read
-    claim(output, identity, force)
+    with alone_in(output, "another -o DIR"):
+        claim(output, identity, force)
+        return _evaluate(predictor, benchmark, output, identity, metrics, workers)
+
+
+def _evaluate(
+    predictor: Predictor,
+    benchmark: Benchmark,
+    output: Path,
+    identity: dict[str, Any],
+    metrics: Sequence[str] | None,
+    workers: int,
+) -> Evaluation:
     known, torn = resume(output / PREDICTIONS)
     predictions = _predict(predictor, benchmark, output / PREDICTIONS, known)
     examples = make_examples(

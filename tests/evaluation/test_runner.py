@@ -1,12 +1,15 @@
 """One evaluation: what is written, what goes on after an interruption, and whose results are not touched."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from documents import drawing
 from lessons import LESSONS
 
+from samvlm.data.lock import alone_in
 from samvlm.data.tables import Table
 from samvlm.evaluation.benchmarks import open_benchmark
 from samvlm.evaluation.predictions import Prediction
@@ -211,3 +214,21 @@ def test_images_from_anywhere_reach_the_viewer(tmp_path):
     result = evaluate(Reader("n"), open_benchmark("synth:1", options={"size": [128, 64]}), tmp_path / "drawn")
     assert result.examples[0].image().size == (128, 64)
     assert "data:image" in (tmp_path / "drawn" / "viewer.html").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+def test_two_runs_do_not_share_a_folder(data):
+    out = data.parent / "out"
+    ready, never = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with alone_in(out, "nothing"):
+            os.write(ready[1], b"x")
+            os.read(never[0], 1)
+    os.read(ready[0], 1)
+    with pytest.raises(ValueError, match=rf"in use by another run \(process {pid} on .*name another -o DIR"):
+        run(Reader(), data, force=True)
+    assert sorted(path.name for path in out.iterdir()) == [".lock"]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert run(Reader(), data).scores["n"] == 5, "what was killed holds nothing"

@@ -11,8 +11,8 @@ import pytest
 import torch
 from short_runs import STRIPS, log_of, same, write_recipe
 
+from samvlm.data.lock import alone_in
 from training.checkpoints import MANIFEST, problem, seal
-from training.lock import alone_in
 from training.recipe import load_recipe
 from training.resume import describe, differences
 from training.train import main, read_arguments
@@ -212,7 +212,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, reader_folder, capsys):
     ready, go = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        with alone_in(tmp_path / "out" / "1-instruct"):
+        with alone_in(tmp_path / "out" / "1-instruct", "nothing"):
             os.write(ready[1], b"x")
             os.read(go[0], 1)
             os.kill(os.getpid(), signal.SIGKILL)

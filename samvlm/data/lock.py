@@ -1,4 +1,6 @@
-"""One run a folder: two of them would take each other's checkpoints away."""
+"""One process a folder: two runs that write to one would take each other's files away."""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator
@@ -14,11 +16,17 @@ NAME = ".lock"
 
 
 @contextmanager
-def alone_in(folder: Path, first: bool = True) -> Iterator[None]:
-    """Hold a stage's folder, in the first process of a run; however that ends, the system gives the folder back.
+def alone_in(folder: Path, otherwise: str, first: bool = True) -> Iterator[None]:
+    """Hold a folder, which is made where it is not there; however the process ends, the system gives it back.
+
+    Args:
+        folder: what a run writes to.
+        otherwise: what the user can name instead, such as "another -o".
+        first: of several processes of one run, only the first holds it.
 
     Raises:
-        ValueError: another run holds it.
+        ValueError: another process holds it.
+        OSError: the folder cannot be written.
     """
     if fcntl is None or not first:
         yield
@@ -28,12 +36,12 @@ def alone_in(folder: Path, first: bool = True) -> Iterator[None]:
         try:
             fcntl.lockf(
                 file, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # of this process: data workers do not inherit it
+            )  # of this process: its children do not inherit it
         except (BlockingIOError, PermissionError):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise ValueError(
-                f"{folder} is in use by another run (process {holder}): end it, or name another trainer.output_dir."
+                f"{folder} is in use by another run (process {holder}): end it, or name {otherwise}."
             ) from None
         except OSError:
             pass  # a file system without locks: as well as it goes
