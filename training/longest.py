@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from samvlm.data.conversations import text_of
 from samvlm.data.datasets import SizeBatchSampler
 from samvlm.data.samples import RecordSource
 from training.survey import cost
@@ -47,7 +46,7 @@ def longest(trainer: SamVlmTrainer, batches: list[list[int]], read: dict | None)
 def longest_record(trainer: SamVlmTrainer, source: RecordSource) -> list[dict]:
     """A full batch of the record of a file with the longest text; [] if none of the longest can be used."""
     data, mixture, total = trainer.recipe.data, trainer.mixture, len(source.rows)
-    lengths = np.array([sum(len(text_of(turn)) for turn in row.messages) for row in source.rows])
+    lengths = np.array(source.rows.lengths)
     wanted = set(np.argsort(-lengths, kind="stable")[:LONGEST].tolist())
     places = {}
     for index in range(total):

@@ -69,13 +69,29 @@ def each_record(path: str | Path) -> Iterator[Record | ValueError]:
 
     Raises ValueError if there is no such file.
     """
-    for where, item in record_lines(path):
+    return (record for _, record in placed_records(path))
+
+
+def placed_records(path: str | Path) -> Iterator[tuple[int | None, Record | ValueError]]:
+    """As `each_record`, each with the byte of the file at which its line starts; None for the items of a JSON list."""
+    for where, start, item in _placed_lines(path):
         try:
             if isinstance(item, ValueError):
                 raise item
-            yield _located(where, item, Path(path).absolute().parent)
+            yield start, _located(where, item, Path(path).absolute().parent)
         except ValueError as error:
-            yield error
+            yield start, error
+
+
+def record_at(path: str | Path, start: int) -> Record:
+    """The record whose line starts at a byte of a file. Raises ValueError if there is none (any more)."""
+    where = f"{path}, byte {start}"
+    with Path(path).open("rb") as file:
+        file.seek(start)
+        item = _json_line(where, file.readline())
+    if isinstance(item, ValueError):
+        raise item
+    return _located(where, item, Path(path).absolute().parent)
 
 
 def write_records(path: str | Path, records: Iterable[Record | dict[str, Any]]) -> int:
@@ -198,30 +214,41 @@ def record_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
 
     Raises ValueError if there is no such file.
     """
+    return ((where, item) for where, _, item in _placed_lines(path))
+
+
+def _placed_lines(path: str | Path) -> Iterator[tuple[str, int | None, Any]]:
+    """As `record_lines`, with the byte at which a line starts between the two; None for the items of a list."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no record file at {path}; give a .jsonl file")
     with path.open("rb") as file:
-        start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
         file.seek(0)
-        if start == b"[":
+        if head == b"[":
             try:
                 items = json.loads(file.read().decode("utf-8-sig"))
             except (ValueError, RecursionError) as error:
-                yield str(path), ValueError(f"{path}: no JSON ({error}); is the file complete?")
+                yield str(path), None, ValueError(f"{path}: no JSON ({error}); is the file complete?")
                 return
-            yield from ((f"{path}: item {number}", item) for number, item in enumerate(items, 1))
+            yield from ((f"{path}: item {number}", None, item) for number, item in enumerate(items, 1))
             return
+        start = 0
         for number, line in enumerate(file, 1):
-            where = f"{path}:{number}"
-            try:
-                text = line.decode("utf-8-sig")
-                if text.strip():
-                    yield where, json.loads(text)
-            except UnicodeDecodeError as error:
-                yield where, ValueError(f"{where}: no UTF-8 ({error.reason}); save the file as UTF-8")
-            except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
-                yield where, ValueError(f"{where}: no JSON ({error}); is the line complete?")
+            if line.strip(b"\xef\xbb\xbf \t\r\n"):
+                where = f"{path}:{number}"
+                yield where, start, _json_line(where, line)
+            start += len(line)
+
+
+def _json_line(where: str, line: bytes) -> Any:
+    """The JSON value of a line, or the ValueError that it gave."""
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return ValueError(f"{where}: no UTF-8 ({error.reason}); save the file as UTF-8")
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        return ValueError(f"{where}: no JSON ({error}); is the line complete?")
 
 
 def _located(where: str, item: Any, folder: Path) -> Record:

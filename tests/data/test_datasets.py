@@ -1,6 +1,5 @@
-"""Data sets: the same sample at the same place everywhere, mixed by weight, in batches of one size; broken images."""
+"""Data sets: the same sample at the same place everywhere, mixed by weight; broken images."""
 
-import itertools
 import json
 import logging
 from collections import Counter
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samvlm.data.datasets import MixtureDataset, SizeBatchSampler
+from samvlm.data.datasets import MixtureDataset
 from samvlm.data.records import read_records
 from samvlm.data.samples import RecordSource, SynthSource
 
@@ -37,24 +36,6 @@ def equal(a, b) -> bool:
         b.drawn,
         b.chars,
     ) and (np.array_equal(a.image, b.image) and np.array_equal(a.centres, b.centres))
-
-
-class Sizes:
-    """A data set of which only the sizes matter."""
-
-    def __init__(
-        self, length: int, seed: int = 0, sizes=((64, 64), (128, 64), (256, 128), (512, 512), (0, 0))
-    ):
-        self.sizes = [sizes[i] for i in np.random.default_rng(seed).integers(len(sizes), size=length)]
-
-    def __len__(self):
-        return len(self.sizes)
-
-    def is_dense_only(self, index):
-        return index % 3 == 0
-
-    def plan(self, index):
-        return self.sizes[index]
 
 
 def test_a_sample_depends_on_seed_and_index_alone(tmp_path):
@@ -106,8 +87,6 @@ def test_mixtures_keep_their_weights():
         (lambda: SynthSource("tabel"), "unknown kind 'tabel'"),
         (lambda: SynthSource("table", size=[64]), r"size=\[64\]: give \[width, height\]"),
         (lambda: SynthSource("table", options={"colour": 1}), "options=.*colour"),
-        (lambda: SizeBatchSampler(Sizes(3), 0), "max_pixels"),
-        (lambda: SizeBatchSampler(Sizes(3), 9, rank=2, world=2), "rank=2 is none of world=2"),
     ],
 )
 def test_wrong_settings_are_told(make, told):
@@ -235,42 +214,33 @@ def test_files_are_planned_at_the_models_scale_and_drawn_images_are_not(tmp_path
     assert len(list(read_records(tmp_path / "records.jsonl"))) == 2
 
 
-def test_batches_hold_every_index_once_one_size_and_the_budget():
-    data = Sizes(5000)
-    batches = list(SizeBatchSampler(data, 128 * 64 * 5, max_images=8, window=700))
-    assert sorted(itertools.chain(*batches)) == list(range(5000))
-    for batch in batches:
-        assert len({(data.plan(i), data.is_dense_only(i)) for i in batch}) == 1 and len(batch) <= 8
-        width, height = data.plan(batch[0])
-        assert len(batch) * width * height <= 128 * 64 * 5 or len(batch) == 1
-    full = [b for b in batches if data.plan(b[0]) == (128, 64)]
-    assert max(map(len, full)) == 5
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (3.0, 1.0), (0.02, 5.0)])
+def test_a_pass_takes_each_record_once_in_a_mixture_too(tmp_path, weights):
+    source = RecordSource(write_records(tmp_path), weights[0])
+    data = MixtureDataset([source, SynthSource("strip", weights[1])], 4)
+    places = [data.place(index) for index in range(6000)]
+    numbers = [number for owner, number in places if owner is source]
+    assert numbers == list(range(len(numbers))), "each is the next one"
+    share = weights[0] / sum(weights)
+    assert len(numbers) == pytest.approx(6000 * share, abs=10)
+    again = MixtureDataset([source, SynthSource("strip", weights[1])], 4)
+    assert [again.place(index) for index in reversed(range(6000))] == places[::-1]
+    owners = [owner is source for owner, _ in places[:512]]
+    assert owners != sorted(owners) or sum(owners) < 3
 
 
-def test_the_order_of_batches_is_the_seeds_and_mixed():
-    def batches(seed):
-        return list(SizeBatchSampler(Sizes(2000), 128 * 64 * 4, seed=seed))
-
-    assert batches(1) == batches(1) != batches(2)
-    data = Sizes(2000)
-    pixels = [data.plan(batch[0])[0] for batch in batches(1)[:60]]
-    assert pixels != sorted(pixels) and len(set(pixels[:20])) > 2
-
-
-def test_processes_share_the_batches_equally():
-    data = Sizes(999)
-    whole = list(SizeBatchSampler(data, 20000, window=300))
-    for world in (2, 3):
-        parts = [list(SizeBatchSampler(data, 20000, window=300, rank=r, world=world)) for r in range(world)]
-        assert {len(part) for part in parts} == {len(whole) // world}
-        woven = list(itertools.chain(*zip(*parts, strict=True)))
-        assert woven == whole[: len(woven)]
-
-
-def test_a_resume_by_skipping_gives_the_rest():
-    data = MixtureDataset(
-        [SynthSource("table"), SynthSource("strip")], 1
-    )  # two thousand million items: no list of them
-    sampler = SizeBatchSampler(data, 400_000, seed=1)
-    first = list(itertools.islice(sampler, 300))
-    assert list(itertools.islice(iter(sampler), 200, 300)) == first[200:]
+def test_records_stay_in_the_file(tmp_path):
+    path = write_records(tmp_path, 5)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(
+            '\n\n{"id": "é", "messages": [{"role": "user", "content": "ü"}, {"role": "assistant", "content": "ß"}]}'
+        )
+    source = RecordSource(path)
+    first = source.rows[5]
+    assert (first.id, first.answer, len(source.rows)) == ("é", "ß", 6)
+    assert source.rows[5] is not first, "read anew, not kept"
+    assert source.rows.lengths[5] == 2
+    with open(path, "w") as file:
+        file.write("gone")
+    with pytest.raises(ValueError, match=r"records.jsonl, byte \d+: no JSON"):
+        source.rows[5]
