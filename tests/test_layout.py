@@ -22,6 +22,9 @@ RANK = {
     "grammar": 2,
     "segmentation": 2,
     "features": 2,
+    "adapters": 2,
+    "cards": 2,
+    "merging": 2,
     "evaluation": 3,
     "serving": 4,
     "web": 4,
@@ -30,7 +33,7 @@ RANK = {
     "vllm_plugin": 4,
 }
 STANDS_ALONE = {"model": {"model"}, "data": {"data"}, "metrics": {"metrics", "data"}}
-TRAINING_MAY = {"model", "data", "features", "evaluation", "metrics", "grammar", "generation"}
+TRAINING_MAY = {"model", "data", "features", "evaluation", "metrics", "grammar", "generation", "cards"}
 MODEL_MAY = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL"}
 NEVER_IN_SAMVLM = {"training", "scripts", "configs", "tests"}
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "segment-anything": "segment_anything"}

@@ -1,4 +1,4 @@
-"""The command line: samvlm parse, chat, train, eval, data, features."""
+"""The command line: samvlm parse, chat, train, merge, eval, data, features."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "parse": run_parse,
         "chat": run_chat,
         "train": run_train,
+        "merge": run_merge,
         "eval": run_eval,
         "eval-compare": run_compare,
         "data": run_data,
@@ -61,6 +62,13 @@ def run_train(options: argparse.Namespace) -> int:
     except ValueError as problem:
         print(f"samvlm: error: {problem}", file=sys.stderr)
         return BAD_INPUT
+
+
+def run_merge(options: argparse.Namespace) -> int:
+    """`samvlm merge`."""
+    from .merge import run
+
+    return run(options)
 
 
 def run_eval(options: argparse.Namespace) -> int:

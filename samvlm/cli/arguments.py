@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .data_arguments import add_data
 from .eval_arguments import add_eval, rewritten
 from .features_arguments import add_features
+from .merge_arguments import add_merge
 
 BAD_INPUT = 2
 
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command",
         required=True,
-        metavar="parse | chat | train | eval | data | features",
+        metavar="parse | chat | train | merge | eval | data | features",
         parser_class=_Parser,
     )
 
@@ -142,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--nproc", type=positive, default=1, metavar="N", help="processes on this machine (torchrun)"
     )
+    add_merge(add)
     add_eval(add, positive)
     add_data(add, positive)
     add_features(add, positive)

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
+from ..adapters import base_of, is_adapter
 from ..data.images import DocumentError, Source, open_image, open_pages
 from ..data.tasks import TASKS
 from ..data.tasks import messages as task_messages
@@ -55,14 +56,20 @@ class DocumentParser:
                 with a checkpoint is never run.
         """
         name = _checkpoint(folder)
+        base = base_of(name) if is_adapter(name) else name
         device = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if dtype is None:
             has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
             dtype = torch.bfloat16 if has_bf16 else torch.float32
         try:
             model, report = AutoModelForImageTextToText.from_pretrained(
-                name, dtype=dtype, output_loading_info=True
+                base, dtype=dtype, output_loading_info=True
             )
+            if base != name:
+                added = model.load_adapter(name, dtype=dtype)
+                report = {
+                    key: {*report[key], *getattr(added, key)} for key in ("missing_keys", "mismatched_keys")
+                }
             processor = AutoProcessor.from_pretrained(name)
         except Exception as problem:  # what the many loaders raise on bad files has no common type
             reason = str(problem).strip().splitlines()[0][:200] if str(problem).strip() else "unknown reason"

@@ -1,6 +1,6 @@
 """The document VLM: SAM's tower, a connector and any causal language model, composed on transformers' Llava."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -11,6 +11,9 @@ from transformers import (
     Cache,
     PreTrainedConfig,
 )
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
+from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
 from transformers.models.llava.modeling_llava import (
     LlavaForConditionalGeneration,
     LlavaModel,
@@ -43,6 +46,27 @@ class SamVlmPreTrainedModel(LlavaPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
+
+    def load_adapter(
+        self, *args, load_config: LoadStateDictConfig | None = None, **kwargs
+    ) -> LoadStateDictInfo:
+        """transformers' own, with DoRA's magnitudes: peft saves them without the last part of their name, and
+        transformers (up to 5.23 at least) leaves them at their start and tells it as a warning. Arguments and result
+        are the same; of weights that are one, as the new tokens' of tied tables, the result names none as missing."""
+        mapping = (load_config and load_config.weight_mapping) or get_model_conversion_mapping(self)
+        mapping = [*mapping, WeightRenaming(r"(lora_magnitude_vector\.[^.]+)$", r"\1.weight")]
+        if load_config is not None:
+            load_config = replace(load_config, weight_mapping=mapping)
+        else:
+            kwargs["weight_mapping"] = mapping
+        info = super().load_adapter(*args, load_config=load_config, **kwargs)
+        names: dict[int, set[str]] = {}
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), set()).add(name)
+        for same in names.values():
+            if not same <= info.missing_keys:
+                info.missing_keys -= same
+        return info
 
 
 def build_tower(config: PreTrainedConfig) -> nn.Module:
