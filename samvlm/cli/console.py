@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from tqdm import tqdm
 from transformers.utils import logging
 
-from ..data.images import Page
+from ..data.images import Page, display_name
+from ..data.safe_text import printable
 from ..generation import DocumentParser
 
 OK, PAGE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -21,6 +22,13 @@ OK, PAGE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 def say(message: object) -> None:
     """One line on standard error, above a progress bar if there is one."""
     tqdm.write(f"samvlm: {message}", file=sys.stderr)
+
+
+def one_line(problem: object) -> str:
+    """An error as one printable line."""
+    if isinstance(problem, OSError) and problem.filename is not None:
+        problem = f"{display_name(problem.filename)}: {problem.strerror}"
+    return printable(" ".join(str(problem).split()))
 
 
 def load(options: argparse.Namespace) -> DocumentParser:

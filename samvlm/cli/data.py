@@ -26,7 +26,7 @@ from ..data.records import record_lines
 from ..data.safe_text import printable
 from ..data.splits import Rearranged, split_records
 from ..evaluation.ceiling import round_trip_ceiling
-from .console import BAD_INPUT, OK, say
+from .console import BAD_INPUT, OK, one_line, say
 from .tokens import load_counter
 
 LEFT_OUT = 1  # something could not be read, the rest is there
@@ -155,6 +155,9 @@ def run_stats(options: argparse.Namespace) -> int:
                     statistics.add(seen)
                 else:
                     bad += 1
+    if not statistics.records:
+        more = f", {bad:,} lines are none; see `samvlm data check`" if bad else ""
+        raise ValueError(f"{', '.join(map(display_name, options.files))}: no records{more}")
     print("\n".join(map(printable, statistics.lines())))
     if bad:
         say(f"warning: {bad:,} lines are no record; see `samvlm data check`")
@@ -167,13 +170,6 @@ def run_preview(options: argparse.Namespace) -> int:
     shown, total = write_preview(page, options.files, options.limit, options.seed)
     say(f"{shown:,} of {total:,} records: {display_name(page)}")
     return OK
-
-
-def one_line(problem: object) -> str:
-    """An error as one printable line."""
-    if isinstance(problem, OSError) and problem.filename is not None:
-        problem = f"{display_name(problem.filename)}: {problem.strerror}"
-    return printable(" ".join(str(problem).split()))
 
 
 def cores() -> int:
@@ -241,7 +237,7 @@ def _page(output: str | None, files: Sequence[str]) -> Path | None:
         raise ValueError(f"{display_name(page)}: a web page needs the ending .html")
     if page.is_dir() or not page.absolute().parent.is_dir():
         raise ValueError(f"{display_name(page)}: no place for a file; give a file in a folder that is there")
-    if page.resolve() in [Path(file).resolve() for file in files]:
+    if os.path.realpath(page) in map(os.path.realpath, files):
         raise ValueError(f"{display_name(page)}: is one of the record files; give another -o")
     return page
 

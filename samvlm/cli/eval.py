@@ -21,7 +21,7 @@ from ..evaluation.predictors import ModelPredictor, Predictor
 from ..evaluation.runner import PREDICTIONS, Evaluation, evaluate, write_json
 from ..evaluation.scores import LOWER_IS_BETTER
 from ..generation.parser import SHIPPED
-from .console import BAD_INPUT, INTERRUPTED, OK, PAGE_FAILED, load, say
+from .console import BAD_INPUT, INTERRUPTED, OK, PAGE_FAILED, load, one_line, say
 
 MOST_NAMED = 10  # failures that are named on the screen; scores.json has all
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             version,
         )
     except (ValueError, OSError) as problem:
-        say(f"error: {' '.join(str(problem).split())}")
+        say(f"error: {one_line(problem)}")
         return BAD_INPUT
     except KeyboardInterrupt:
         say(f"interrupted; the same command goes on where it was, see {options.output}")
@@ -69,7 +69,7 @@ def run_compare(options: argparse.Namespace) -> int:
         if options.output:
             write_json(Path(options.output), found.to_dict())
     except (ValueError, OSError) as problem:
-        say(f"error: {' '.join(str(problem).split())}")
+        say(f"error: {one_line(problem)}")
         return BAD_INPUT
     sys.stdout.write(report_comparison(found))
     return OK

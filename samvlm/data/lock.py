@@ -25,18 +25,19 @@ def alone_in(folder: Path, otherwise: str, first: bool = True) -> Iterator[None]
         first: of several processes of one run, only the first holds it.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process holds it, or it is a file.
         OSError: the folder cannot be written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: a file, where a folder is needed; name {otherwise}")
     if fcntl is None or not first:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("a+") as file:
         try:
-            fcntl.lockf(
-                file, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # of this process: its children do not inherit it
+            # a lock of this process: its children do not inherit it
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             file.seek(0)
             holder = file.read().strip() or "unknown"

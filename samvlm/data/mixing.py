@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def mix_records(
         raise ValueError(f"{count} files need as many weights and limits; give one for each")
     if weights is not None and not all(0 < weight < float("inf") for weight in weights):
         raise ValueError(f"weights {list(weights)}: give numbers above 0")
-    if output.resolve() in [Path(file).resolve() for file in files]:
+    if os.path.realpath(output) in map(os.path.realpath, files):
         raise ValueError(f"{output} is one of the files that are mixed; give another -o FILE")
     report = Rearranged()
     good = [_good_lines(file, report, workers, progress) for file in files]

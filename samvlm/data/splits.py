@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def split_records(
     names = _check_split(fractions, names)
     folder, output = Path(file).absolute().parent, Path(output)
     targets = [output / f"{name}.jsonl" for name in names]
-    if Path(file).resolve() in [target.resolve() for target in targets]:
+    if os.path.realpath(file) in map(os.path.realpath, targets):
         raise ValueError(f"{file} would be written over by one of its parts; give another -o DIR")
     report = Rearranged()
     groups = _Groups()

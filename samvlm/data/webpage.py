@@ -44,6 +44,7 @@ body { margin: 0; padding: 1.2rem clamp(.8rem, 2.5vw, 2rem) 3rem; background: va
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif; font-variant-numeric: tabular-nums; }
 h1 { font-size: 1.35rem; font-weight: 650; letter-spacing: -.01em; margin: 0 0 .4rem; }
 h2 { font-size: 1.05rem; font-weight: 650; margin: 1.6rem 0 .5rem; }
+p, h1, h2 { overflow-wrap: anywhere; }
 table { border-collapse: collapse; }
 td, th { border: 1px solid var(--line); padding: .15rem .5rem; text-align: start; vertical-align: top; }
 th { background: var(--head); font-weight: 600; }

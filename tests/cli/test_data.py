@@ -113,6 +113,8 @@ def test_check_takes_other_tokenizers(run, records, tiny_checkpoint, tmp_path):
 
 
 def test_bad_input_is_one_line(run, records, tmp_path):
+    (tmp_path / "bad.jsonl").write_text("{")
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
     for arguments, message in (
         (["check", "none.jsonl"], "no record file at none.jsonl"),
         (["check", "r.jsonl", "--against", "none.jsonl"], "no record file"),
@@ -120,6 +122,10 @@ def test_bad_input_is_one_line(run, records, tmp_path):
         (["check", "r.jsonl", "-o", "r.jsonl"], "needs the ending .html"),
         (["check", "r.jsonl", "-o", "no/page.html"], "no place for a file"),
         (["stats", "none.jsonl"], "no record file"),
+        (["stats", "bad.jsonl"], "bad.jsonl: no records, 1 lines are none"),
+        (["preview", "loop.jsonl", "-o", "p.html"], "no record file"),
+        (["split", "loop.jsonl", "-o", "d"], "no record file"),
+        (["mix", "loop.jsonl", "-o", "m.jsonl"], "no record file"),
         (["preview", "none.jsonl", "-o", "p.html"], "no record file"),
         (["preview", "r.jsonl", "-o", "p.txt"], "needs the ending .html"),
         (["split", "r.jsonl", "-o", "d", "--fractions", "0.5,0.6"], "sum of 1"),
@@ -136,7 +142,7 @@ def test_bad_input_is_one_line(run, records, tmp_path):
 def test_hostile_names_do_not_steer_the_terminal(run, tmp_path):
     save(tmp_path / "r.jsonl", record("\x1b[31mred\nline", "\x1b]0;x\x07.png", source="\x1b[2J"))
     code, out, err = run("check", "r.jsonl")
-    assert code == 2 and "\x1b" not in out + err and "\x07" not in out + err
+    assert code == 2 and "\x1b" not in out + err and "\x07" not in out + err and "red line" in out
     assert "\x1b" not in "".join(run("stats", "r.jsonl")[1:])
 
 

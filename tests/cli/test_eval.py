@@ -141,7 +141,10 @@ def test_files_of_predictions_and_their_comparison(records, capsys):
             ["data/records.jsonl", "--data", "data/records.jsonl", "-o", "out", "--metrics", "tedz"],
             "unknown metrics",
         ),
-        (["data/records.jsonl", "--data", "data/records.jsonl", "-o", "data/0.png"], "0.png"),
+        (
+            ["data/records.jsonl", "--data", "data/records.jsonl", "-o", "data/0.png"],
+            "0.png: a file, where a",
+        ),
         (["compare", "data", "data"], "no examples.jsonl"),
     ],
 )

@@ -28,7 +28,7 @@ def report_lines(report: Report) -> list[str]:
             kind = finding.kind
             lines.append(f"  {kind.code:<15}{finding.count:>9,}  {kind.meaning}; {kind.remedy}")
             for example in finding.examples[:NAMED]:
-                name = f" (id {example.id})" if example.id is not None else ""
+                name = f" (id {' '.join(example.id.split())[:200]})" if example.id is not None else ""
                 lines.append(f"{'':28}{example.where}{name}: {' '.join(example.detail.split())[:200]}")
         lines.append("")
     return [*lines, verdict(report)]

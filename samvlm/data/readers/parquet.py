@@ -16,12 +16,13 @@ def parquet_files(path: Path) -> list[Path]:
 
     Raises ValueError if there is none, or pyarrow is not installed.
     """
-    _pyarrow()
     if path.is_file() and path.suffix == ".parquet":
-        return [path]
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else []
+        files = [path]
+    else:
+        files = sorted(path.rglob("*.parquet")) if path.is_dir() else []
     if not files:
         raise ValueError(f"{path}: no .parquet file; give one, or the folder of them")
+    _pyarrow()
     return files
 
 

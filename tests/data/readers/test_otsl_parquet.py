@@ -164,10 +164,13 @@ def test_what_is_broken_costs_itself_only(tmp_path):
 
 
 def test_pyarrow_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    save(tmp_path / "a.parquet", [row_of(Table.from_rows([["a"]]), 0)])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match=r"samvlm\[train\]"):
         READERS["otsl"](tmp_path)
+    with pytest.raises(ValueError, match=r"no \.parquet"):
+        READERS["otsl"](tmp_path / "none")
 
 
 def test_a_path_of_another_kind(tmp_path):
