@@ -30,6 +30,7 @@ class Collator:
         input_noise: share of the answer's characters that the model sees replaced at random.
         text: whether the language model runs; else the images alone are wanted.
         max_tokens: a sample with more, visual ones included, is refused, never cut; None: any number.
+        mixed: whether some samples of a batch may have an image and others none; `has_image` (B,) then says which.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Collator:
         input_noise: float = 0.0,
         text: bool = True,
         max_tokens: int | None = None,
+        mixed: bool = False,
     ):
         self.processor, self.dense, self.guide, self.text = processor, dense, guide, text
-        self.input_noise, self.max_tokens = input_noise, max_tokens
+        self.input_noise, self.max_tokens, self.mixed = input_noise, max_tokens, mixed
         self.letters = letters_of(processor.tokenizer)
 
     def __call__(self, samples: list[Sample]) -> dict[str, Any]:
@@ -71,6 +73,8 @@ class Collator:
             batch["guide_targets"] = self.guide_targets(samples, batch)
         if text and self.input_noise and not no_labels:
             self.add_noise(samples, batch)
+        if self.mixed and text:
+            batch["has_image"] = torch.tensor([s.image is not None or s.known is not None for s in samples])
         if no_labels:
             batch["no_labels"] = True
         return batch | {"sample_ids": [sample.id for sample in samples], "drawn": drawn, "refused": refused}

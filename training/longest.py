@@ -2,21 +2,19 @@
 
 import numpy as np
 
-from samvlm.data.datasets import SizeBatchSampler
 from samvlm.data.samples import RecordSource
+from training.batches import WINDOW, batch_sampler
 from training.survey import cost
 from training.trainer import SamVlmTrainer
 
-LOOK_AHEAD = 1024  # samples whose sizes are planned; the sampler plans as many at once
+LOOK_AHEAD = WINDOW  # samples whose sizes are planned
 LONGEST = 8  # records tried as the longest: some may be refused
 
 
 def planned(trainer: SamVlmTrainer) -> list[list[int]]:
     """The batches of the first window of a run, as indices."""
     data, seen, batches = trainer.recipe.data, 0, []
-    sampler = SizeBatchSampler(
-        trainer.mixture, data.max_pixels, data.max_images, window=LOOK_AHEAD, seed=data.seed
-    )
+    sampler = batch_sampler(trainer.mixture, data)
     for batch in sampler.batches():
         batches.append(batch)
         seen += len(batch)
@@ -31,8 +29,7 @@ def longest(trainer: SamVlmTrainer, batches: list[list[int]], read: dict | None)
     mixture = trainer.mixture
 
     def pixels(indices: list[int]) -> int:
-        width, height = mixture.plan(indices[0])
-        return len(indices) * max(1, width * height)
+        return sum(max(1, width * height) for width, height in map(mixture.plan, indices))
 
     candidates = [trainer.data_collator([mixture[index] for index in max(batches, key=pixels)])]
     if read is not None:

@@ -9,6 +9,8 @@ import torch
 from training.faults import TrainingStopped
 
 logger = logging.getLogger("samvlm.training")
+# What has a row for each image, where the rest has one for each sample.
+OF_IMAGES = ("pixel_values", "image_sizes", "feature_known", "feature_keys", "feature_maps")
 Step = Callable[[dict, float], torch.Tensor]
 
 
@@ -80,6 +82,8 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def rows_of(batch: dict) -> int:
     """Samples of a batch."""
+    if "input_ids" in batch:
+        return len(batch["input_ids"])
     return next(len(value) for value in batch.values() if isinstance(value, torch.Tensor))
 
 
@@ -96,8 +100,24 @@ def cut(batch: dict, pieces: int) -> list[tuple[dict, float]]:
         weights = (batch["labels"][:, 1:] != -100).sum(1).float()
     parts = []
     for places in torch.arange(rows).chunk(pieces):
-        part = {
-            name: value[places] if isinstance(value, torch.Tensor) else value for name, value in batch.items()
-        }
+        part = part_of(batch, places)
         parts.append((part, float(weights[places].sum() / weights.sum())))
     return parts
+
+
+def part_of(batch: dict, places: torch.Tensor) -> dict:
+    """Some samples of a batch. Where `has_image` says that not all have an image, theirs are found by counting."""
+    has_image = batch.get("has_image")
+    images = places
+    if has_image is not None:
+        has_image = has_image.cpu()
+        images = (has_image.cumsum(0) - 1)[places[has_image[places]]]
+    part = {}
+    for name, value in batch.items():
+        if not isinstance(value, torch.Tensor):
+            part[name] = value
+        elif name not in OF_IMAGES:
+            part[name] = value[places]
+        elif len(images):
+            part[name] = value[images]
+    return part

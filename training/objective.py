@@ -7,6 +7,7 @@ from samvlm.features import FeatureCache
 from samvlm.model.modeling_samvlm import group_by_size
 from training.cached_features import complete_features
 from training.losses import DenseHead, Guide
+from training.packing import Packing
 from training.recipe import StageRecipe
 
 
@@ -28,6 +29,7 @@ class Objective(nn.Module):
                 lambda module, inputs, output: self.maps.append(output.last_hidden_state)
             )
         self.features: FeatureCache | None = None
+        self.packing: Packing | None = None
         self.guide = None
         if stage.guide_weight:
             self.guide = Guide(self.core.model.language_model.layers, stage.guide_layers)
@@ -48,7 +50,7 @@ class Objective(nn.Module):
         runs = self.stage.lm_weight or self.stage.guide_weight
         if not runs or any(source.get("dense_only") for source in sources):
             return True
-        return self.dense is not None and any("records" in source for source in sources)
+        return self.dense is not None and not all("synth" in source for source in sources)
 
     def forward(self, **batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """See `losses`."""
@@ -72,6 +74,8 @@ class Objective(nn.Module):
         if "feature_keys" in inputs:
             inputs = complete_features(self.features, inputs)
         if "input_ids" in inputs:
+            if self.packing is not None:
+                inputs = self.packing(inputs)
             outputs = self.model(**inputs, use_cache=False)
             if no_labels:
                 return self.nothing(outputs.logits), {}

@@ -167,6 +167,8 @@ class Preflight:
             height, width = batch["pixel_values"].shape[-2:]
             shape += f", images on {width}x{height} pixels"
         weight = cost(batch)
+        if self.trainer.objective.packing is not None:
+            self.trainer.objective.packing.check(self.model)
         batch = {name: value for name, value in batch.items() if name not in BOOKKEEPING}
         on_gpu = device.type == "cuda"
         if on_gpu:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from training.adapters import check_lora
+from training.data_recipe import DataRecipe, check_packing
 from training.typed_yaml import apply_override, build
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -40,57 +41,6 @@ class ModelRecipe:
     def __post_init__(self):
         if (self.init_from is None) == (self.assemble is None):
             raise ValueError("give exactly one of model.init_from (a folder) and model.assemble (parts).")
-
-
-@dataclass
-class DataRecipe:
-    """What is read."""
-
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    """Each `{synth: KIND, weight: 1, size: [width, height], options: {}, resize: false, dense_only: false}` (drawn
-    without end; see SynthSource) or `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON)."""
-    seed: int = 1
-    """Of drawing, mixing and shuffling; held-out sets take others."""
-    max_pixels: int = 1_000_000
-    """Pixels of one micro-batch, after resizing to the model's scale; images in it have one size."""
-    max_images: int = 32
-    """Images of one micro-batch at the most."""
-    input_noise: float = 0.0
-    """Share of the answer's characters that the model sees replaced at random (its labels stay right)."""
-    max_tokens: int | None = None
-    """Tokens of a sample, visual ones included; longer ones are refused, never cut. Default: the language model's
-    max_position_embeddings."""
-    max_refused: float = 0.1
-    """Share of samples that may be refused (broken images or lines, no answer, too long) before the run ends."""
-    feature_cache: str | None = None
-    """A folder in which a frozen tower's features of record images are kept; they are made once and read from then
-    on. Features are rounded to 16 bits. Off by itself where it cannot be right, or takes longer than the tower."""
-    feature_cache_gb: float = 50.0
-    """Gigabytes (10^9 bytes) that the folder may take; then nothing is added any more."""
-    workers: int = 0
-    """Processes that draw and load samples."""
-    worker_timeout: float = 600.0
-    """Seconds after which a batch that has not come ends the run; for workers from 1 up."""
-
-    def __post_init__(self):
-        if not self.sources:
-            raise ValueError("data.sources is empty: name at least one, for example {synth: table}.")
-        for source in self.sources:
-            if not isinstance(source, dict) or ("synth" in source) == ("records" in source):
-                raise ValueError(f"data.sources: {source!r} needs either synth: KIND or records: FILE.")
-        for key in ("max_pixels", "max_images"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"data.{key}={getattr(self, key)}: at least 1.")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"data.max_tokens={self.max_tokens}: at least 1, or leave it out.")
-        if not 0 <= self.max_refused <= 1:
-            raise ValueError(f"data.max_refused={self.max_refused}: a share from 0 to 1.")
-        if not self.feature_cache_gb > 0:
-            raise ValueError(f"data.feature_cache_gb={self.feature_cache_gb}: gigabytes, more than 0.")
-        if not self.worker_timeout > 0:
-            raise ValueError(f"data.worker_timeout={self.worker_timeout}: seconds, more than 0.")
-        if not 0 <= self.input_noise < 1:
-            raise ValueError(f"data.input_noise={self.input_noise}: a share from 0 up to 1.")
 
 
 @dataclass
@@ -237,6 +187,7 @@ class Recipe:
             raise ValueError(
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
             )
+        check_packing(self.data, self.stage)
         trained = [*self.stage.parts(), *(["training_heads"] if self.stage.dense_weight else [])]
         trained += ["vision_tower"] if (self.stage.lora or {}).get("tower") else []
         idle = [part for part in self.trainer.rates if part not in trained]

@@ -15,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState, TrainingArguments
 
-from samvlm.data.datasets import MixtureDataset, SizeBatchSampler
+from samvlm.data.datasets import MixtureDataset
+from training.batches import batch_sampler
 from training.cached_features import FlushFeatures, open_cache
 from training.collator import Collator
 from training.faults import StepGuard, TrainingStopped, require_finite
@@ -24,6 +25,7 @@ from training.losses import DenseHead
 from training.micro_batches import MicroBatches
 from training.objective import Objective
 from training.optimizers import MasterWeights, parameter_groups
+from training.packing import Packing
 from training.progress import FAULTS, Progress
 from training.recipe import Recipe
 from training.resume import describe
@@ -68,6 +70,7 @@ class SamVlmTrainer(Trainer):
             guide=bool(stage.guide_weight),
             input_noise=recipe.data.input_noise,
             text=bool(stage.lm_weight or stage.guide_weight),
+            mixed=recipe.data.packing,
             max_tokens=recipe.data.max_tokens
             or objective.core.config.get_text_config().max_position_embeddings,
         )
@@ -82,6 +85,8 @@ class SamVlmTrainer(Trainer):
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
         self.objective = objective
+        if recipe.data.packing:
+            objective.packing = Packing(objective.core, recipe.data.row_tokens)
         objective.features = open_cache(recipe, objective, processor, dataset, args)
         if objective.features is not None:
             self.add_callback(FlushFeatures(objective.features))
@@ -101,14 +106,7 @@ class SamVlmTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Batches of images of one size, in an order that the seed alone decides; each process takes its share."""
         data = self.recipe.data
-        sampler = SizeBatchSampler(
-            self.mixture,
-            data.max_pixels,
-            data.max_images,
-            seed=data.seed,
-            rank=self.args.process_index,
-            world=self.args.world_size,
-        )
+        sampler = batch_sampler(self.mixture, data, self.args.process_index, self.args.world_size)
         return DataLoader(
             self.mixture,
             batch_sampler=sampler,
