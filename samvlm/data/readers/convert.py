@@ -22,6 +22,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from ..lock import alone_in
 from ..records import parse_record, path_in_record
 from ..safe_text import dump_json
 from ..whole_files import whole_file
@@ -84,7 +85,8 @@ def convert(
         options: of the reader.
 
     Raises:
-        ValueError: an unknown reader or option, a path that is not of its kind, or nothing to write.
+        ValueError: an unknown reader or option, a path that is not of its kind, nothing to write, or another process
+            is writing this output.
         OSError: the output cannot be written.
     """
     if name not in READERS:
@@ -107,23 +109,20 @@ def convert(
         options.setdefault("leave_out", (output, store.images, store.aside, _rejected_file(output)))
     items = READERS[name](Path(path), split, **options)
     output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with contextlib.suppress(_NothingWritten), whole_file(output) as file:
-            for result in _records(items, store, limit, workers, progress):
-                if isinstance(result, Rejected):
-                    report.rejected.append(result)
-                    continue
-                file.write(dump_json(result).encode() + b"\n")
-                store.note(result)
-                report.written += 1
-                part = result.get("split") or ""
-                report.by_split[part] = report.by_split.get(part, 0) + 1
-                report.renamed += "id_in_data" in result
-            if not report.written:
-                raise _NothingWritten
-            store.publish()
-    finally:
-        shutil.rmtree(store.aside, ignore_errors=True)
+    with store.held(), contextlib.suppress(_NothingWritten), whole_file(output) as file:
+        for result in _records(items, store, limit, workers, progress):
+            if isinstance(result, Rejected):
+                report.rejected.append(result)
+                continue
+            file.write(dump_json(result).encode() + b"\n")
+            store.note(result)
+            report.written += 1
+            part = result.get("split") or ""
+            report.by_split[part] = report.by_split.get(part, 0) + 1
+            report.renamed += "id_in_data" in result
+        if not report.written:
+            raise _NothingWritten
+        store.publish()
     _write_rejected(report)
     if not report.written:
         raise ValueError(_why_nothing(report, path, split))
@@ -174,7 +173,17 @@ class _Store:
         self._written: list[str] = []  # those of records that are written
         self._ids: set[str] = set()
         self._places: set[str] = set()
-        shutil.rmtree(self.aside, ignore_errors=True)  # of a run that was killed
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the place aside, free of what a killed run left; it goes at the end. Raises ValueError if another does."""
+        with alone_in(self.aside, "another output"):
+            for left in self.aside.glob("[!.]*"):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.aside, ignore_errors=True)
 
     def name(self, item: Item | Rejected) -> _Named | Rejected:
         """Give an item its id and a place for its image."""

@@ -1,7 +1,9 @@
 """Conversion: records that train, images beside them, everything that is missing written down, whole or absent."""
 
 import json
+import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from token_tables import held, save_image, save_lines, token_form
 
 from samvlm.data.datasets import RecordSource
 from samvlm.data.images import DocumentError
+from samvlm.data.lock import alone_in
 from samvlm.data.readers import READERS, Item, Rejected
 from samvlm.data.readers.convert import convert
 from samvlm.data.readers.items import Stream, map_in_order
@@ -196,6 +199,26 @@ def test_a_broken_run_changes_nothing(tmp_path, reader):
     after.pop(tmp_path / "r.jsonl.rejected.jsonl")
     assert after == before
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+def test_two_runs_do_not_write_one_output(tmp_path, reader):
+    reader.append(item("a"))
+    ready, never = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with alone_in(tmp_path / ".r_images.partial", "nothing"):
+            (tmp_path / ".r_images.partial" / "a.png").write_bytes(b"of the other run")
+            os.write(ready[1], b"x")
+            os.read(never[0], 1)
+    os.read(ready[0], 1)
+    with pytest.raises(ValueError, match=rf"in use by another run \(process {pid} on .*another output"):
+        convert("made", tmp_path, tmp_path / "r.jsonl")
+    assert (tmp_path / ".r_images.partial" / "a.png").is_file()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert convert("made", tmp_path, tmp_path / "r.jsonl").written == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.jsonl", "r_images"]
 
 
 def test_a_folder_that_holds_its_own_records(tmp_path):
