@@ -132,6 +132,16 @@ def page_view(path: Path, index: int, *, dpi: float = 144, timeout: float = 30) 
     return PageView(path, index, dpi, tuple(answer["size"]), corners, tuple(answer["origin"]))
 
 
+def page_count(path: Path, *, timeout: float = 30) -> int:
+    """Return the number of pages of a PDF file. Raises DocumentError."""
+    _changed(path)
+    worker = _Worker(path, display_name(path), None, timeout)
+    try:
+        return worker.open()
+    finally:
+        worker.stop()
+
+
 def _changed(path: Path) -> int:
     """When a file was written last, in ns. Raises DocumentError if it is not there."""
     if not path.is_file():

@@ -6,8 +6,8 @@
     gt.jsonl  images/0001.png                          or lines {"image": "images/0001.png", "html": "<table>…"}
 
 How the files of truth are read: `labels.py`. The split is the name of a folder (train, val, test …) or stands in the
-line. Every image without truth and every truth without image is reported; files of other kinds are passed over, and so
-are those whose names begin with a dot.
+line. Every image and PDF page without truth and every truth without image is reported; files of other kinds are passed
+over, and so are those whose names begin with a dot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from PIL import Image
 
 from ..images import DocumentError, open_pages
-from ..pdf import page_view
+from ..pdf import page_count, page_view
 from .image_files import SUFFIXES, find_image
 from .items import Item, Picture, Rejected, Stream, count_lines, json_lines, split_named
 from .labels import LABELS, is_label, label_of, read_label
@@ -98,6 +98,8 @@ def read_folder(
                 yield where, entry
         pairs, rejected = pair_up(images, labels, LABELS, named)
         yield from ((str(folder / pair.label), pair) for pair in pairs)
+        wanted = [pair for pair in pairs if split in (None, _split(pair))]
+        yield from ((entry.where, entry) for entry in _pages_without(folder, wanted))
         yield from ((entry.where, Rejected(str(folder / entry.where), entry.reason)) for entry in rejected)
 
     def read(entry: _Line | Pair) -> Item | None:
@@ -183,6 +185,24 @@ def _other_kind(value: dict[str, Any]) -> str:
     if "messages" in value or "conversations" in value or "target" in value:
         return "a file of records already, which needs no conversion; nothing of it is read"
     return "its lines are not {'image': …, 'html': …} (or otsl, text …); nothing of it is read"
+
+
+def _pages_without(folder: Path, pairs: Iterable[Pair]) -> Iterator[Rejected]:
+    """Tell of PDF files that have more pages than truths."""
+    read: dict[PurePosixPath, set[int]] = {}
+    for pair in pairs:
+        if pair.image.suffix.lower() == ".pdf":
+            read.setdefault(pair.image, set()).add(pair.page or 0)
+    for image, pages in read.items():
+        try:
+            count = page_count(folder / image)
+        except DocumentError:  # which its item says
+            continue
+        left = count - sum(page < count for page in pages)
+        if left > 0:
+            first = next(page for page in range(count) if page not in pages) + 1
+            reason = f"{left} of its {count} pages have no truth, page {first} is the first"
+            yield Rejected(str(folder / image), f"{reason}; expected one such as {image.stem}.p{first}.html")
 
 
 def _split(pair: Pair) -> str | None:

@@ -136,6 +136,27 @@ def test_pages_of_documents(tmp_path):
     assert items["s.tif#page=2"].image().width == 60
 
 
+def test_pages_without_truth_are_told(tmp_path):
+    for name in ("one", "three/a", "train/three"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.pdf").write_bytes(pdf(*[""] * (1 if name == "one" else 3)))
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (tmp_path / "claims.pdf").write_bytes(pdf("", count=2_000_000_000))
+    for name in ("one", "three/a", "three/a.p3", "train/three.p2", "train/three.p9", "broken", "claims"):
+        (tmp_path / f"{name}.html").write_text(HTML)
+    items, rejected = read(tmp_path)
+    assert {"one.pdf", "three/a.pdf#page=3", "train/three.pdf#page=2"} <= set(items)
+    rejected.pop("claims.pdf", None)  # whatever the page tree claims
+    assert_told(
+        rejected,
+        {
+            "three/a.pdf": "1 of its 3 pages have no truth, page 2 is the first; expected one such as a.p2.html",
+            "train/three.pdf": "2 of its 3 pages have no truth, page 1 is the first",
+        },
+    )
+    assert "three/a.pdf" not in read(tmp_path, split="train")[1]
+
+
 def test_lines_that_name_images(tmp_path):
     for name in ("images/1.png", "images/2.png", "3.png", "4.png"):
         save_image(tmp_path / name)
