@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from samvlm.adapters import is_adapter
+
 LANGUAGE_MODEL = (
     r".*language_model\.layers\.\d+\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 )
@@ -38,6 +40,15 @@ def check_lora(lora: dict[str, Any], parts: Sequence[str]) -> None:
     if lora.get("new_tokens") and "trainable_token_indices" in lora:
         raise ValueError(
             "stage.lora.new_tokens chooses the rows of stage.lora.trainable_token_indices: choose one."
+        )
+
+
+def check_start(source: str) -> None:
+    """Raise ValueError where a stage would start from an adapter: its result would be another adapter, and lose it."""
+    if is_adapter(source):
+        raise ValueError(
+            f"model.init_from={source} is an adapter: make one model of it and its base first, with "
+            f"samvlm merge {source} -o FOLDER, and start from that."
         )
 
 

@@ -4,21 +4,18 @@ import dataclasses
 import json
 import os
 import platform
-import time
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import yaml
 from torch import nn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
 import samvlm
 from samvlm.cards import CARD, LOADING, card_text, loading
-from training.intake import Intake
 from training.stages import part_of
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed")
@@ -34,43 +31,6 @@ NO_LOSS = (
 )
 NO_SCORE = ("best_step", "seconds")
 NAMED = 12  # sources and licences of one file that are listed; the others are counted
-
-
-class Seen(TrainerCallback):
-    """What a stage has behind it, over all its runs: samples drawn and refused, seconds.
-
-    Args:
-        intake: counts the samples of this run.
-    """
-
-    def __init__(self, intake: Intake):
-        self.intake = intake
-        self.before = {"drawn": 0, "refused": 0, "seconds": 0.0}
-        self.since: float | None = None
-        self.everybody: dict[str, float] | None = None
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        """Start the clock."""
-        self.since = time.monotonic()
-
-    def total(self) -> dict[str, float]:
-        """Of this process."""
-        run = 0.0 if self.since is None else time.monotonic() - self.since
-        now = {"drawn": self.intake.drawn, "refused": self.intake.refused, "seconds": run}
-        return {name: self.before[name] + value for name, value in now.items()}
-
-    def recall(self, saved: dict[str, float] | None) -> None:
-        """Go on counting from what `total` was when a checkpoint was written."""
-        self.before |= saved or {}
-
-    def gather(self) -> None:
-        """Add up all processes; they ask together."""
-        parts = [self.total()]
-        if dist.is_initialized() and dist.get_world_size() > 1:
-            parts = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, self.total())
-        self.everybody = {name: sum(part[name] for part in parts) for name in ("drawn", "refused")}
-        self.everybody["seconds"] = max(part["seconds"] for part in parts)
 
 
 def write_card(trainer: Trainer, folder: Path) -> None:

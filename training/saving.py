@@ -163,16 +163,25 @@ def recorded(trainer: Trainer) -> str:
             "values": [float(value) for value in values],
         }
     loss, since = float(trainer._tr_loss), trainer._globalstep_last_logged
-    return json.dumps({"loss": loss, "since": since, "figures": figures})
+    return json.dumps({"loss": loss, "since": since, "figures": figures, "seen": trainer.seen.total()})
+
+
+def recalled(trainer: Trainer, checkpoint: Path) -> dict[str, Any] | None:
+    """What was `recorded` in a checkpoint, whose count of samples goes on; None where this process was not there."""
+    path = checkpoint / FIGURES.format(rank=trainer.args.process_index)
+    if not path.is_file():  # more processes than there were
+        return None
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    trainer.seen.recall(saved.get("seen"))
+    return saved
 
 
 def recall(trainer: Trainer, checkpoint: Path) -> None:
     """Take up what was recorded before a checkpoint, but save and log as this run's recipe says."""
     trainer.state.compute_steps(trainer.args, trainer.state.max_steps)
-    path = checkpoint / FIGURES.format(rank=trainer.args.process_index)
-    if not path.is_file():  # more processes than there were
+    saved = recalled(trainer, checkpoint)
+    if saved is None:
         return
-    saved = json.loads(path.read_text(encoding="utf-8"))
     trainer._tr_loss.fill_(saved["loss"])
     trainer._globalstep_last_logged = saved["since"]
     trainer.figures.clear()

@@ -1,14 +1,18 @@
 """Adapters of every scope, from a run to a folder and back."""
 
+import io
+import json
 import re
 
 import pytest
 import torch
-from readers import draw_strips
+from readers import build_reader, draw_strips
 from safetensors.torch import load_file
 from short_runs import write_recipe
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from samvlm.cli import main as samvlm
+from samvlm.data.synth import sample
 from training.collator import Collator
 from training.train import main
 
@@ -54,3 +58,70 @@ def test_an_adapter_folder_has_all_that_was_trained(name, tmp_path, reader_folde
                 if n.replace("modules_to_save.default.", "") in key.replace("base_model.model.", "")
             ]
             assert torch.equal(parameters[found], saved[key])
+
+
+def test_every_command_takes_an_adapter_from_any_folder(tmp_path, monkeypatch, capsys):
+    """The base model was given relative to another folder; its token table and head are one."""
+    home = tmp_path / "home"
+    model, processor = build_reader()
+    model.save_pretrained(home / "base")
+    processor.save_pretrained(home / "base")
+    monkeypatch.chdir(home)
+    lora = {"r": 2, "use_dora": True, "tower": True, "new_tokens": True}
+    assert main([str(write_recipe(home, "base", stage={"lora": lora}, trainer={"output_dir": "out"}))]) == 0
+    adapter = home / "out" / "1-instruct"
+
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    table = sample("table", 5, 0, size=(128, 64))
+    table.image.save("table.png")
+    record = {"id": "1", "image": "table.png", "task": "table", "target": {"otsl": table.answer}}
+    (tmp_path / "away" / "records.jsonl").write_text(json.dumps(record))
+    few = ["--max-new-tokens", "20"]
+    capsys.readouterr()
+    assert samvlm(["merge", str(adapter), "-o", "merged"]) == 0
+    answers = []
+    for folder in (adapter, "merged"):
+        assert samvlm(["parse", "table.png", "--model", str(folder), "-f", "otsl", *few]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] != ""
+    monkeypatch.setattr("sys.stdin", io.StringIO("How many rows?\n"))
+    assert samvlm(["chat", "table.png", "--model", str(adapter), *few]) == 0
+    evaluate = ["eval", str(adapter), "--data", "records.jsonl", "-o", "scores", *few]
+    assert samvlm(evaluate) == 0
+    (line,) = (tmp_path / "away" / "scores" / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(line)["error"] is None
+
+
+def test_a_stage_does_not_start_from_an_adapter(tmp_path, reader_folder, capsys):
+    path = write_recipe(tmp_path, reader_folder, stage={"lora": {"r": 2}}, trainer={"max_steps": 1})
+    assert main([str(path)]) == 0
+    adapter = tmp_path / "out" / "1-instruct"
+    capsys.readouterr()
+    assert main([str(path), f"model.init_from={adapter}", f"trainer.output_dir={tmp_path / 'next'}"]) == 2
+    told = capsys.readouterr().err
+    assert "is an adapter" in told and f"samvlm merge {adapter}" in told
+    recipe = path.read_text()
+    path.write_text(f"{recipe}\n---\n{recipe.replace(reader_folder, 'previous')}")
+    assert main([str(path), f"trainer.output_dir={tmp_path / 'two'}"]) == 2
+    assert "leaves an adapter" in capsys.readouterr().err and not (tmp_path / "two").exists()
+    assert samvlm(["merge", str(adapter), "-o", str(tmp_path / "merged")]) == 0
+    path.write_text(recipe)
+    start = [f"model.init_from={tmp_path / 'merged'}", f"trainer.output_dir={tmp_path / 'next'}"]
+    assert main([str(path), *start]) == 0
+
+
+def test_a_base_that_was_changed_since_is_told(tmp_path, capsys):
+    model, processor = build_reader()
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "base")
+    path = write_recipe(tmp_path, str(tmp_path / "base"), stage={"lora": {"r": 2}}, trainer={"max_steps": 1})
+    assert main([str(path)]) == 0
+    merge = ["merge", str(tmp_path / "out" / "1-instruct"), "-o", str(tmp_path / "merged")]
+    with torch.no_grad():
+        model.model.vision_tower.pos_embed += 1.0
+    model.save_pretrained(tmp_path / "base")
+    capsys.readouterr()
+    assert samvlm(merge) == 2
+    assert "is not the model" in capsys.readouterr().err
+    assert samvlm([*merge, "--force"]) == 0
