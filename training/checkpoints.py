@@ -22,6 +22,7 @@ PARTIAL, DELETED = ".partial", ".deleted"  # endings of folders that are being w
 RESULT = "result" + PARTIAL  # where a stage's result is written before its files move to the stage's folder
 NAME = re.compile(r"checkpoint-(\d+)")
 STALE = re.compile(rf"(?:checkpoint-\d+|result)(?:{re.escape(PARTIAL)}|{re.escape(DELETED)})")
+OPTIMIZER_PART = re.compile(r"zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt$|^optimizer_(\d+)\.pt$")
 BLOCK = 1 << 22
 
 
@@ -88,15 +89,21 @@ def problem(checkpoint: Path, read: bool = True) -> str | None:
 
 def missing_state(names: set[str], world_size: int) -> str | None:
     """The first file of a run's state that is not among `names`: without it a resumed run would go on as another
-    one, and nothing would tell. DeepSpeed and FSDP have files of their own, which count."""
+    one, and nothing would tell. With DeepSpeed and FSDP every process has a part of the optimizer's state."""
     deepspeed = any(name.startswith("global_step") for name in names)
     if "trainer_state.json" not in names:
         return "trainer_state.json"
     if not any(name.endswith((".safetensors", ".bin", ".distcp")) or deepspeed for name in names):
         return "model.safetensors"
-    if not any("optim" in name for name in names):
+    parts = {match[1] or match[2]: name for name in names if (match := OPTIMIZER_PART.search(name))}
+    if "optimizer.pt" not in names and not parts:
         return "optimizer.pt"
-    if "scheduler.pt" not in names and not deepspeed:
+    lost = [rank for rank in range(world_size) if str(rank) not in parts]
+    if parts and lost:
+        return f"the optimizer's state of process {lost[0]}"
+    if deepspeed and not any(name.endswith("_model_states.pt") for name in names):
+        return "DeepSpeed's model_states.pt"
+    if "scheduler.pt" not in names:
         return "scheduler.pt"
     ranks = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{rank}.pth" for rank in range(world_size)]
     return next((name for name in ranks if name not in names), None)

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from training.shards import first_of_any, is_sharded, part_here
+
 logger = logging.getLogger("samvlm.training")
 SPIKE, WINDOW, LEAST = (
     8.0,
@@ -103,13 +105,18 @@ class StepGuard:
 
 
 def require_finite(model: nn.Module) -> None:
-    """Raise TrainingStopped, naming the first, if a weight that trains is no finite number: it must not be saved."""
-    for name, weight in model.named_parameters():
-        if weight.requires_grad and not torch.isfinite(weight).all():
-            raise TrainingStopped(
-                f"the weight {name} holds numbers that are not finite: nothing was saved; go on from the last "
-                "checkpoint with --resume auto and a lower trainer.learning_rate"
-            )
+    """Raise TrainingStopped, naming the first, if a weight that trains is no finite number: it must not be saved.
+    Where processes have parts of the weights, all of them ask together."""
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    mine = next(
+        (name for name, weight in trained.items() if not torch.isfinite(part_here(weight)).all()), None
+    )
+    name = first_of_any(mine, any(map(is_sharded, trained.values())))
+    if name is not None:
+        raise TrainingStopped(
+            f"the weight {name} holds numbers that are not finite: nothing was saved; go on from the last checkpoint "
+            "with --resume auto and a lower trainer.learning_rate"
+        )
 
 
 def said_by_a_worker(error: RuntimeError) -> str | None:

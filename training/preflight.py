@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from transformers.integrations import is_deepspeed_zero3_enabled
 
 from training.checkpoints import checkpoints_in
 from training.faults import TrainingStopped
@@ -59,7 +58,7 @@ class Preflight:
         with untouched(self.model, self.trainer.args.device), without_cache(self.trainer):
             batches = planned(self.trainer)
             self.read(batches)
-            sharded = self.trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled()
+            sharded = self.trainer.sharding is not None and self.trainer.sharding.weights
             seconds = None if sharded else self.try_out(longest(self.trainer, batches, self.survey.largest))
         self.say_time(seconds)
 

@@ -13,6 +13,7 @@ import yaml
 
 from training.adapters import check_lora
 from training.data_recipe import DataRecipe, check_packing
+from training.sharding import check_sharding
 from training.typed_yaml import apply_override, build
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -140,6 +141,10 @@ class TrainerRecipe:
     """Of dropout and new heads."""
     use_cpu: bool = False
     """Stay on the CPU even where there is a GPU."""
+    deepspeed: str | None = None
+    """Spread the state over processes by ZeRO: zero2, zero2_offload, zero3, zero3_offload, or a DeepSpeed file."""
+    fsdp: bool = False
+    """Spread weights, gradients and the optimizer's state over processes by PyTorch's FSDP."""
     resume: str | None = None
     """auto: go on from the last complete checkpoint in the output folder, if there is one; or a checkpoint's path."""
     dry_run: bool = False
@@ -188,6 +193,7 @@ class Recipe:
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
             )
         check_packing(self.data, self.stage)
+        check_sharding(self)
         trained = [*self.stage.parts(), *(["training_heads"] if self.stage.dense_weight else [])]
         trained += ["vision_tower"] if (self.stage.lora or {}).get("tower") else []
         idle = [part for part in self.trainer.rates if part not in trained]

@@ -33,6 +33,7 @@ from training.checkpoints import (
     steps_of,
 )
 from training.recipe import Recipe, TrainerRecipe
+from training.sharding import check_state, sharding_of
 
 logger = logging.getLogger("samvlm.training")
 T = TypeVar("T")
@@ -120,6 +121,7 @@ def _find_start(recipe: Recipe, folder: Path, world_size: int) -> Start:
     if checkpoint is None:
         return Start(None, 0, about, False, trainer.force)
     manifest = read_manifest(checkpoint)
+    check_state(checkpoint, manifest, about)
     _refuse(checkpoint, differences(manifest, about), trainer.force)
     if manifest.get("versions") != about["versions"]:
         was, now = (_versions(part) for part in (manifest.get("versions") or {}, about["versions"]))
@@ -200,7 +202,9 @@ def describe(recipe: Recipe, world_size: int) -> dict[str, Any]:
         "accelerate": accelerate.__version__,
     }
     plain = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
-    return {"recipe": plain, "data": data, "world_size": world_size, "versions": versions}
+    sharding = sharding_of(recipe)
+    about = {"recipe": plain, "data": data, "world_size": world_size, "versions": versions}
+    return about if sharding is None else {**about, "sharding": sharding.name}
 
 
 def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from training.adapters import add_lora
 from training.recipe import StageRecipe
+from training.shards import whole
 
 logger = logging.getLogger("samvlm.training")
 
@@ -95,10 +96,11 @@ def summary(model: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def fingerprint(model: nn.Module) -> dict[str, str]:
-    """SHA-256 of every frozen parameter's bytes, to prove after a run that it did not move."""
+    """SHA-256 of every frozen parameter's bytes, to prove after a run that it did not move. All processes
+    ask together."""
     return {
         name: hashlib.sha256(
-            parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+            whole(parameter).cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
         ).hexdigest()
         for name, parameter in model.named_parameters()
         if not parameter.requires_grad

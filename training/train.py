@@ -37,6 +37,7 @@ from training.intake import check_lines
 from training.preflight import Preflight, empty_folder
 from training.recipe import Recipe, load_recipe
 from training.resume import Start, find_start
+from training.sharding import deepspeed_arguments, prepare_processes, whole_model
 from training.signals import Interrupted, Signals
 from training.stages import fingerprint, set_trainable
 from training.trainer import SamVlmTrainer, attach_heads
@@ -102,6 +103,7 @@ def build_dataset(recipe: Recipe, processor) -> MixtureDataset:
 def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
     """transformers' arguments for a stage."""
     settings = recipe.trainer
+    prepare_processes(recipe)
     args = TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.max_steps,
@@ -120,6 +122,7 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
         logging_nan_inf_filter=False,
         dataloader_num_workers=recipe.data.workers,
         dataloader_pin_memory=False,
+        **deepspeed_arguments(recipe),
     )
     if args.n_gpu > 1:
         args._n_gpu = 1  # a process has one GPU; more of them take more processes (samvlm train --nproc)
@@ -145,12 +148,14 @@ def look_and_train(
         )
         return
     torch.manual_seed(recipe.trainer.seed)
-    model, processor = build_model(recipe)
-    if recipe.stage.dense_weight:
-        attach_heads(model, CHARSET, recipe.model.init_from)
-    model.to(getattr(torch, recipe.model.dtype))
-    added = set(processor.tokenizer.get_added_vocab().values()) - {processor.image_token_id}
-    model = set_trainable(model, recipe.stage, sorted(added))
+    with whole_model(args):
+        model, processor = build_model(recipe)
+        if recipe.stage.dense_weight:
+            attach_heads(model, CHARSET, recipe.model.init_from)
+        if not recipe.trainer.fsdp:  # which trains fp32 weights, and computes as model.dtype says
+            model.to(getattr(torch, recipe.model.dtype))
+        added = set(processor.tokenizer.get_added_vocab().values()) - {processor.image_token_id}
+        model = set_trainable(model, recipe.stage, sorted(added))
     before = fingerprint(model)
     start.check_frozen(before)
     dataset = build_dataset(recipe, processor)
@@ -171,9 +176,8 @@ def look_and_train(
         raise RuntimeError(
             f"{len(moved)} frozen parameters moved, the first is {moved[0]}: nothing was saved."
         )
-    if trainer.is_world_process_zero():
-        trainer.save_result()
-        logger.info("saved %s", folder)
+    trainer.save_result()
+    logger.info("saved %s", folder)
     trainer.accelerator.wait_for_everyone()
     signals.end_deferral()
 

@@ -11,9 +11,9 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, TrainerState, TrainingArguments
 
 from samvlm.data.datasets import MixtureDataset
 from training.batches import batch_sampler
@@ -30,6 +30,8 @@ from training.progress import FAULTS, Progress
 from training.recipe import Recipe
 from training.resume import describe
 from training.saving import Saver, disk_fault, recall
+from training.sharded_trainer import ShardedTrainer
+from training.sharding import sharding_of
 from training.signals import Signals, StopOnSignal, leave_signals_to_parent
 from training.stages import part_of
 
@@ -37,7 +39,7 @@ HEADS_FILE = "training_heads.safetensors"
 logger = logging.getLogger("samvlm.training")
 
 
-class SamVlmTrainer(Trainer):
+class SamVlmTrainer(ShardedTrainer):
     """Trains one stage.
 
     Args:
@@ -62,6 +64,7 @@ class SamVlmTrainer(Trainer):
         signals: Signals | None = None,
     ):
         self.recipe, self.mixture, self.processor = recipe, dataset, processor
+        self.sharding = sharding_of(recipe)
         stage = recipe.stage
         objective = Objective(model, stage)
         collator = Collator(
@@ -98,7 +101,8 @@ class SamVlmTrainer(Trainer):
         self.intake = Intake(folder / name, recipe.data.max_refused)
         for refusal in (refusal for source in dataset.sources for refusal in getattr(source, "refused", ())):
             self.intake.note(refusal)
-        self.pieces = MicroBatches(self.start_step_again, alone=world == 1)
+        alone = world == 1 and self.sharding is None
+        self.pieces = MicroBatches(self.start_step_again, alone)
         self.step_figures: dict[str, list[torch.Tensor]] = defaultdict(list)
         about = about or describe(recipe, args.world_size)
         self.saver = Saver(Path(args.output_dir), about, recipe.trainer.save_total_limit)
@@ -128,19 +132,9 @@ class SamVlmTrainer(Trainer):
                 settings.weight_decay,
                 settings.optimizer == "muon",
             )
-            self.optimizer = MasterWeights(groups)
+            by_deepspeed = self.sharding is not None and self.sharding.deepspeed
+            self.optimizer = self.plain_adamw(groups) if by_deepspeed else MasterWeights(groups)
         return self.optimizer
-
-    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader=None) -> nn.Module:
-        """With several processes, DDP goes around the objective: the losses too are part of its forward."""
-        if training and self.accelerator.distributed_type in ("MULTI_CPU", "MULTI_GPU"):
-            device = self.args.device
-            return DistributedDataParallel(
-                self.objective,
-                device_ids=[device.index] if device.type == "cuda" else None,
-                find_unused_parameters=self.objective.may_leave_out(self.recipe.data.sources),
-            )
-        return super()._wrap_model(model, training, dataloader)
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Forward and backward of a micro-batch, in pieces where memory is short. Returns its loss, 0 if not finite."""
@@ -166,7 +160,7 @@ class SamVlmTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The weighted sum of the stage's losses."""
-        objective = model if isinstance(model, DistributedDataParallel) else self.objective
+        objective = self.objective if model is self.model else model  # what is around it
         loss, figures = objective(**inputs)
         for name, value in figures.items():
             self.step_figures[name].append(value.float())
@@ -177,6 +171,7 @@ class SamVlmTrainer(Trainer):
         """The gradient's norm; the last before a step is taken. A step with a loss or gradient that is no finite
         number is not: without gradients the optimizer changes nothing."""
         norm = super()._get_grad_norm(model, grad_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self.guard.judge(self.state.global_step + 1, norm):
             for name, values in self.step_figures.items():
                 self.figures[name] += values
@@ -246,9 +241,14 @@ class SamVlmTrainer(Trainer):
 
     def save_result(self) -> None:
         """The stage's result in its folder: the model (or adapter) and processor; the training heads in a file of
-        their own; the log. Raises TrainingStopped where the disk does not take it."""
+        their own; the log. All processes call this, and the first one writes. Raises TrainingStopped where the disk
+        does not take it."""
+        require_finite(self.model)
+        state = self.weights(getattr(torch, self.recipe.model.dtype))
+        if not self.is_world_process_zero():
+            return
         try:
-            self.saver.save_result(self.write_result, self.state.global_step)
+            self.saver.save_result(lambda folder: self.write_result(folder, state), self.state.global_step)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = disk_fault(error)
             if reason is None:
@@ -258,18 +258,21 @@ class SamVlmTrainer(Trainer):
                 "from it with --resume auto."
             ) from None
 
-    def write_result(self, folder: Path) -> None:
-        """Write the result's files."""
-        require_finite(self.model)
-        core = self.objective.core
+    def write_result(self, folder: Path, state: dict[str, torch.Tensor] | None) -> None:
+        """Write the result's files; `state` is the model's whole state dict, None where it has that itself."""
+        core, mark = self.objective.core, "training_heads."
         heads = core.__dict__["_modules"].pop("training_heads", None)
         try:
-            self.model.save_pretrained(folder)
+            plain = state and {name: value for name, value in state.items() if mark not in name}
+            self.model.save_pretrained(folder, **({"state_dict": plain} if plain else {}))
         finally:
             if heads is not None:
                 core.training_heads = heads
         start = self.recipe.model.init_from
-        weights = heads.state_dict() if heads is not None else load_heads(Path(start)) if start else {}
+        if state and heads is not None:
+            weights = {name.partition(mark)[2]: value for name, value in state.items() if mark in name}
+        else:
+            weights = heads.state_dict() if heads is not None else load_heads(Path(start)) if start else {}
         if weights:  # a stage that has no use for them hands them on to the next
             save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / HEADS_FILE)
         self.processor.save_pretrained(folder)

@@ -83,8 +83,17 @@ def test_the_state_of_a_run_is_asked_for():
     assert missing_state(set(STATE), 2) == "rng_state_0.pth"
     assert missing_state({*STATE, "rng_state_0.pth"}, 2) == "rng_state_1.pth"
     assert missing_state({*STATE, "rng_state_0.pth", "rng_state_1.pth"}, 2) is None
-    zero = {"trainer_state.json", "rng_state.pth", "global_step3/zero_pp_rank_0_optim_states.pt"}
-    assert missing_state(zero, 1) is None
+    shared = {"trainer_state.json", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"}
+    part = "global_step3/bf16_zero_pp_rank_{}_mp_rank_00_optim_states.pt"
+    zero = {*shared, "global_step3/mp_rank_00_model_states.pt", part.format(0), part.format(1)}
+    assert missing_state(zero, 2) is None
+    assert missing_state(zero - {part.format(1)}, 2) == "the optimizer's state of process 1"
+    assert (
+        missing_state(zero - {"global_step3/mp_rank_00_model_states.pt"}, 2) == "DeepSpeed's model_states.pt"
+    )
+    fsdp = {*shared, "model.safetensors", "optimizer_0.pt", "optimizer_1.pt"}
+    assert missing_state(fsdp, 2) is None
+    assert missing_state(fsdp - {"optimizer_0.pt"}, 2) == "the optimizer's state of process 0"
 
 
 def test_only_what_is_complete_gets_the_name(tmp_path, monkeypatch):
