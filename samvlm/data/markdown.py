@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .cells import check_size
 from .safe_text import printable
@@ -38,9 +38,22 @@ def read_markdown(text: str) -> tuple[list[list[str]], int]:
 
     Raises ValueError if no line of cells is followed by a delimiter line such as `|---|---|`.
     """
+    for found in all_markdown(text):
+        return found
+    raise ValueError(
+        f"no Markdown table in {text[:60]!r}; expected a header line and a delimiter line, e.g. '| a | b |' and "
+        "'|---|---|'"
+    )
+
+
+def all_markdown(text: str) -> Iterator[tuple[list[list[str]], int]]:
+    """Yield every pipe table of a text as `read_markdown` reads the first."""
     lines = text.splitlines()
+    end = 0  # behind the table before
     for number in range(1, len(lines)):
         head, delimiter = lines[number - 1], lines[number]
+        if number <= end:
+            continue
         if "|" not in delimiter or "|" not in head or not _OF_DELIMITER.fullmatch(delimiter):
             continue
         check_size(1, max(1, delimiter.count("|") - 1))
@@ -51,15 +64,11 @@ def read_markdown(text: str) -> tuple[list[list[str]], int]:
         if len(names) != len(dashes):
             continue
         rows = [names] if any(names) else []
-        for line in lines[number + 1 :]:
-            if not line.strip() or line.lstrip().startswith("```"):
-                break
-            rows.append(_split(line))
-        return rows, int(any(names))
-    raise ValueError(
-        f"no Markdown table in {text[:60]!r}; expected a header line and a delimiter line, e.g. '| a | b |' and "
-        "'|---|---|'"
-    )
+        end = number + 1
+        while end < len(lines) and lines[end].strip() and not lines[end].lstrip().startswith("```"):
+            rows.append(_split(lines[end]))
+            end += 1
+        yield rows, int(any(names))
 
 
 def _split(line: str) -> list[str]:

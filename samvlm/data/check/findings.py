@@ -125,7 +125,7 @@ KINDS: dict[str, Kind] = {
             "ceiling",
             "note",
             "tables whose ceiling in the official TEDS is below 1",
-            "OTSL keeps no inline tags, blanks, short rows or rows outside thead and tbody",
+            "OTSL keeps no th, inline tags, blanks, short rows or rows outside thead and tbody",
         ),
         Kind("shared_image", "note", "images with several questions", "fine, if they are meant to be"),
         Kind("frames", "note", "files with more than one frame or page", "only the first is read"),

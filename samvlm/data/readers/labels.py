@@ -7,12 +7,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lxml import etree
 
 from ..html import table_elements
+from ..markdown import all_markdown
 from ..tables import Table
 from .pubtabnet import token_table
 from .truth import truth
@@ -121,6 +123,8 @@ def _read_html(text: str, header_rows: int) -> Label:
 
 
 def _read_markdown(text: str, header_rows: int) -> Label:
+    if len(list(islice(all_markdown(text), 2))) > 1:
+        raise ValueError("it holds several tables; one image has one table")
     return _of_table(Table.from_markdown(text))
 
 

@@ -63,6 +63,18 @@ def test_workbooks(tmp_path):
     assert list(rejected) == ["broken.xlsx"]
 
 
+def test_several_tables_are_told(tmp_path):
+    for name in "abc":
+        save_image(tmp_path / f"{name}.png")
+    one = TABLE.to_markdown()
+    save(
+        tmp_path, a_dot_md=f"{one}\n{one}", b_dot_md=f"```\n{one}```\n```\n{one}```\n", c_dot_html=HTML + HTML
+    )
+    _, rejected = read(tmp_path)
+    assert sorted(rejected) == ["a.md", "b.md", "c.html"]
+    assert all("one image has one table" in reason for reason in rejected.values())
+
+
 def test_utf_16_and_header_rows(tmp_path):
     save_image(tmp_path / "a.png")
     (tmp_path / "a.csv").write_bytes("é,b\n1,2\n".encode("utf-16"))
