@@ -69,8 +69,9 @@ def write_card(trainer: Trainer, folder: Path) -> None:
 
 
 UNLICENSED = (
-    "This card was written by the training run and says what that knows. It names no licence for the weights: add "
-    "`license:` at its top before you publish them, with an eye on the licences below and on the base model's."
+    "This card was written by the training run and says what that knows. Two things before you publish it: it names no "
+    "licence for the weights, so add `license:` at its top, with an eye on the licences below and on the base model's; "
+    "and the recipe shows paths as they were given."
 )
 
 
@@ -130,7 +131,7 @@ def data_lines(trainer: Trainer, data: list[dict[str, Any]]) -> list[str]:
     ]
     for part, weight in zip(data, weights, strict=True):
         if part["drawn"]:
-            records, origin, licences = "without end", "samvlm's renderer", "none needed: drawn for the run"
+            records, origin, licences = "without end", "samvlm's renderer", "no data set: drawn for the run"
         else:
             records = "not counted" if part["records"] is None else f"{part['records']:,}"
             origin = counted(part["sources"]) or "not stated"
