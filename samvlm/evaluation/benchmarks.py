@@ -15,6 +15,8 @@ from PIL import Image
 
 from ..data import synth
 from ..data.readers import READERS, Item, Rejected
+from ..data.readers.items import json_lines
+from ..data.readers.labels import is_label
 from ..data.records import Record, each_record
 from .cases import Case, case_of_item, case_of_record
 
@@ -63,8 +65,9 @@ def open_benchmark(
     """Find the data of a name or path.
 
     Args:
-        data: "synth" or "synth:500"; the path of a record file, of a folder of images with their truths or of a
-            JSON object {file name: HTML} without images; or "NAME:PATH" for a reader of `samvlm.data.readers`.
+        data: "synth" or "synth:500"; the path of a file of records or of lines {"image", "html"}, of a folder of images
+            with their truths or of a JSON object {file name: HTML} without images; or "NAME:PATH" for a reader of
+            `samvlm.data.readers`.
             Of a folder with a `gt.jsonl` (lines of {"image", "html"}) that file alone is read.
         split: of the data; None: the one that results are reported on (PubTabNet: val, FinTabNet: test), or all.
         limit: only the first so many.
@@ -158,7 +161,7 @@ def _usual_split(name: str, path: Path) -> str | None:
 
 
 def _of_file(path: Path, split: str | None) -> Iterator[Item | Record | ValueError | Rejected]:
-    """The records of a file, or the truths of a JSON object."""
+    """The records of a file, its lines of {"image", "html"}, or the truths of a JSON object."""
     if path.suffix == ".json":
         try:
             value = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -166,6 +169,11 @@ def _of_file(path: Path, split: str | None) -> Iterator[Item | Record | ValueErr
             raise ValueError(f"{path}: no JSON ({problem}); is the file complete?") from None
         if isinstance(value, dict):
             yield from _true_tables(value)
+            return
+    if path.is_file() and path.name.endswith((".jsonl", ".jsonl.gz")):
+        first = next((value for _, value in json_lines(path) if isinstance(value, dict)), {})
+        if is_label(first) and not first.keys() & {"target", "messages", "conversations"}:
+            yield from READERS["folder"](path, split=split)
             return
     for record in each_record(path):
         if split is None or not isinstance(record, Record) or record.extra.get("split") == split:

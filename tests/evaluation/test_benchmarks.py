@@ -121,7 +121,7 @@ def test_folders(tmp_path):
         benchmark = open_benchmark(data)
         assert [case.id for case in benchmark.cases] == ["a.png", "b.png"] and benchmark.name == "folder"
     save(tmp_path / "gt.jsonl", {"image": "b.png", "html": HTML}, {"image": "gone.png", "html": HTML})
-    for data in (str(tmp_path), f"icdar2013:{tmp_path}"):
+    for data in (str(tmp_path), f"icdar2013:{tmp_path}", str(tmp_path / "gt.jsonl")):
         benchmark = open_benchmark(data)
         assert [case.id for case in benchmark.cases] == ["b.png"] and len(benchmark.left_out) == 1
 
