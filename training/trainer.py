@@ -23,13 +23,15 @@ from training.faults import StepGuard, TrainingStopped, require_finite
 from training.intake import Intake
 from training.losses import DenseHead
 from training.micro_batches import MicroBatches
+from training.model_card import write_card
 from training.objective import Objective
 from training.optimizers import MasterWeights, parameter_groups
 from training.packing import Packing
 from training.progress import FAULTS, Progress
 from training.recipe import Recipe
 from training.resume import describe
-from training.saving import Saver, disk_fault, recall
+from training.saving import Saver, disk_fault, recall, recalled
+from training.seen import Seen
 from training.sharded_trainer import ShardedTrainer
 from training.sharding import sharding_of
 from training.signals import Signals, StopOnSignal, leave_signals_to_parent
@@ -101,6 +103,8 @@ class SamVlmTrainer(ShardedTrainer):
         self.intake = Intake(folder / name, recipe.data.max_refused)
         for refusal in (refusal for source in dataset.sources for refusal in getattr(source, "refused", ())):
             self.intake.note(refusal)
+        self.seen = Seen(self.intake)
+        self.add_callback(self.seen)
         alone = world == 1 and self.sharding is None
         self.pieces = MicroBatches(self.start_step_again, alone)
         self.step_figures: dict[str, list[torch.Tensor]] = defaultdict(list)
@@ -227,6 +231,7 @@ class SamVlmTrainer(ShardedTrainer):
     def restore(self, checkpoint: Path) -> None:
         """Take weights and history from a checkpoint, without a step."""
         self._load_from_checkpoint(str(checkpoint))
+        recalled(self, checkpoint)
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
     def _issue_warnings_after_load(self, load_result) -> None:
@@ -245,6 +250,7 @@ class SamVlmTrainer(ShardedTrainer):
         does not take it."""
         require_finite(self.model)
         state = self.weights(getattr(torch, self.recipe.model.dtype))
+        self.seen.gather()
         if not self.is_world_process_zero():
             return
         try:
@@ -278,6 +284,7 @@ class SamVlmTrainer(ShardedTrainer):
         self.processor.save_pretrained(folder)
         history = [line for line in self.state.log_history if "loss" in line]
         (folder / "log.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+        write_card(self, folder)
 
 
 def attach_heads(model: nn.Module, characters: str, folder: str | None) -> None:
