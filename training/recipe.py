@@ -254,6 +254,11 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Re
             raise ValueError(
                 f"{path}: the first document has no previous one: model.init_from names a folder."
             )
+        if recipe.model.init_from == "previous" and recipes[-1].stage.lora is not None:
+            raise ValueError(
+                f"{path}: document {number + 1} starts from the previous one, whose stage.lora leaves an adapter: write "
+                "it in a file of its own, and start it from what samvlm merge makes of the adapter."
+            )
         recipes.append(recipe)
     if not recipes:
         raise ValueError(f"{path} is empty: write the sections model, data, stage and trainer.")

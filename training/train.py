@@ -31,6 +31,7 @@ from samvlm.data.lock import alone_in
 from samvlm.data.samples import RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
+from training.adapters import check_start
 from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
 from training.intake import check_lines
@@ -63,6 +64,7 @@ def build_model(recipe: Recipe):
         if attention:
             model.set_attn_implementation(attention)
         return model, processor
+    check_start(source)
     if Path(source).is_dir():
         source = str(Path(source).resolve())  # an adapter keeps the name of its base model
     elif source == "samvlm-tiny":
