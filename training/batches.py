@@ -9,7 +9,10 @@ WINDOW = 1024  # samples that are planned and sorted at once
 def batch_sampler(
     mixture: MixtureDataset, data: DataRecipe, rank: int = 0, world: int = 1
 ) -> SizeBatchSampler:
-    """The batches of process `rank` of `world`."""
+    """The batches of process `rank` of `world`. Where something streams, each process reads a share of its own."""
+    if mixture.streams:
+        mixture.share(rank, world)
+        rank, world = 0, 1
     return SizeBatchSampler(
         mixture,
         data.max_pixels,

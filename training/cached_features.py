@@ -43,7 +43,7 @@ def open_cache(
     elif recipe.stage.dense_weight:
         reason = f"stage.dense_weight={recipe.stage.dense_weight:g} needs the tower's own map"
     elif not records:
-        reason = "data.sources are drawn without end: no image comes twice"
+        reason = "data.sources are drawn without end or streamed: there are no image files of records"
     elif recipe.trainer.fsdp or (sharded is not None and sharded.is_zero3()):
         reason = "with FSDP and ZeRO-3 every process must run the tower at every step"
     if reason is not None:

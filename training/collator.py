@@ -56,8 +56,8 @@ class Collator:
         """
         drawn = len(samples)
         refused = [refusal for sample in samples for refusal in sample.refused]
-        samples = [self.at_scale(sample) for sample in samples]
-        text = self.text and not all(sample.dense_only for sample in samples)
+        samples = [self.at_scale(sample) for sample in samples if sample.usable]
+        text = self.text and not (samples and all(sample.dense_only for sample in samples))
         no_labels = False
         if text:
             samples, batch, more = self.encode_usable(samples)

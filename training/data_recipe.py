@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training.recipe import StageRecipe
+KINDS = ("synth", "records", "parquet", "dataset")
 
 
 @dataclass
@@ -15,7 +16,9 @@ class DataRecipe:
 
     sources: list[dict[str, Any]] = field(default_factory=list)
     """Each `{synth: KIND, weight: 1, size: [width, height], options: {}, resize: false, dense_only: false}` (drawn
-    without end; see SynthSource) or `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON)."""
+    without end; see SynthSource), `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON), or rows that stream:
+    `{parquet: FILE, FOLDER or PATTERN, weight: 1, shuffle: 1000, columns: {}, images: FOLDER}` or `{dataset: NAME on the
+    hub or FOLDER, split: train, config: NAME, streaming: true, …}` (see StreamSource)."""
     seed: int = 1
     """Of drawing, mixing and shuffling; held-out sets take others."""
     max_pixels: int = 1_000_000
@@ -50,8 +53,11 @@ class DataRecipe:
         if not self.sources:
             raise ValueError("data.sources is empty: name at least one, for example {synth: table}.")
         for source in self.sources:
-            if not isinstance(source, dict) or ("synth" in source) == ("records" in source):
-                raise ValueError(f"data.sources: {source!r} needs either synth: KIND or records: FILE.")
+            if not isinstance(source, dict) or sum(kind in source for kind in KINDS) != 1:
+                raise ValueError(
+                    f"data.sources: {source!r} needs one of synth: KIND, records: FILE, parquet: FILES and "
+                    "dataset: NAME."
+                )
         for key in ("max_pixels", "max_images", "row_tokens"):
             if getattr(self, key) < 1:
                 raise ValueError(f"data.{key}={getattr(self, key)}: at least 1.")

@@ -5,7 +5,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from samvlm.data.datasets import Source
 from samvlm.data.samples import RecordSource, Refusal
+from samvlm.data.streams import StreamSource
 from training.faults import TrainingStopped
 
 logger = logging.getLogger("samvlm.training")
@@ -52,14 +54,25 @@ class Intake:
                 file.write(line + "\n")
 
 
-def check_lines(source: RecordSource, most: float) -> None:
-    """Say which lines of a record file are left out. Raises ValueError where they are more than the share `most`."""
-    count, total = len(source.refused), len(source.rows) + len(source.refused)
+def check_source(source: Source, most: float) -> None:
+    """Look at a source before the first step; say which lines of a record file, or files of rows, are left out.
+
+    Raises ValueError where there is nothing to read, or more than the share `most` of the records are left out.
+    """
+    if isinstance(source, StreamSource):
+        source.read  # noqa: B018 (columns of no known layout are told now)
+        where, what, allowed = source.parquet or source.dataset, "files", None
+    elif isinstance(source, RecordSource):
+        total = len(source.rows) + len(source.refused)
+        where, what, allowed = source.records, f"of {total} records", most * total
+    else:
+        return
+    count = len(source.refused)
     if not count:
         return
     first = source.refused[0]
-    told = f"{source.records}: {count} of {total} records cannot be used, the first: {first.where}: {first.reason}"
-    if count > most * total:
+    told = f"{where}: {count} {what} cannot be used, the first: {first.where}: {first.reason}"
+    if allowed is not None and count > allowed:
         raise ValueError(
             f"{told}; more than data.max_refused={most:g}: mend the file (samvlm data check finds all)"
         )

@@ -19,6 +19,7 @@ import torch
 import transformers
 from accelerate.utils import broadcast_object_list
 
+from samvlm.data.datasets import source_of
 from training.checkpoints import (
     best_of,
     checkpoints_in,
@@ -194,7 +195,10 @@ def describe(recipe: Recipe, world_size: int) -> dict[str, Any]:
     data = {}
     for number, source in enumerate(recipe.data.sources):
         for key, value in source.items():
-            if isinstance(value, str) and Path(value).is_file():
+            if key in ("parquet", "dataset"):  # too large to be read whole
+                about = json.dumps(source_of(source).table.about)
+                data[f"data.sources[{number}].{key}"] = hashlib.sha256(about.encode()).hexdigest()
+            elif isinstance(value, str) and Path(value).is_file():
                 data[f"data.sources[{number}].{key}"] = sha256_of(Path(value))
     versions = {
         "torch": torch.__version__,

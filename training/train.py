@@ -34,7 +34,7 @@ from samvlm.model.assembly import assemble
 from training.adapters import check_start
 from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
-from training.intake import check_lines
+from training.intake import check_source
 from training.preflight import Preflight, empty_folder
 from training.recipe import Recipe, load_recipe
 from training.resume import Start, find_start
@@ -88,17 +88,9 @@ def build_dataset(recipe: Recipe, processor) -> MixtureDataset:
         height, width = (-(-side // images.canvas_step) * images.canvas_step for side in resized)
         return width, height
 
-    sources = []
-    for source in recipe.data.sources:
-        kind = SynthSource if "synth" in source else RecordSource
-        try:
-            sources.append(kind(**source))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"data.sources: {source}: {error}") from None
+    sources = [source_of(source) for source in recipe.data.sources]
     for source in sources:
-        if isinstance(source, RecordSource):
-            source.rows  # noqa: B018 (read now: bad lines are told before the first step)
-            check_lines(source, recipe.data.max_refused)
+        check_source(source, recipe.data.max_refused)
     return MixtureDataset(sources, recipe.data.seed, canvas=canvas)
 
 

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .samples import RecordSource, Sample, SynthSource
+from .streams import Streamed, StreamSource, opened
 
+Source = SynthSource | RecordSource | StreamSource
 BLOCK = 256  # indices that are mixed together where sources have an order
+
+
+class Held(NamedTuple):
+    """An item of a stream: what was read travels with its index."""
+
+    index: int
+    row: Streamed
+
+
+Item = int | Held  # what names an item of a mixture
+
+
+def source_of(settings: dict[str, Any]) -> Source:
+    """The source that an entry of a recipe's data.sources describes. Raises ValueError."""
+    kind = SynthSource if "synth" in settings else RecordSource if "records" in settings else StreamSource
+    try:
+        return kind(**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"data.sources: {settings}: {error}") from None
 
 
 class MixtureDataset:
@@ -27,7 +49,7 @@ class MixtureDataset:
 
     def __init__(
         self,
-        sources: list[SynthSource | RecordSource],
+        sources: list[Source],
         seed: int = 0,
         length: int = 2**31,
         canvas: Callable[[int, int], tuple[int, int]] | None = None,
@@ -38,22 +60,32 @@ class MixtureDataset:
         self.weights = np.array([source.weight for source in sources], float)
         self.edges = np.cumsum(self.weights) / self.weights.sum()
         self.ordered = any(source.ordered for source in sources)
+        self.streams = any(isinstance(source, StreamSource) for source in sources)
+        self.rank, self.world = 0, 1
         self._block: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return self.length
 
-    def place(self, index: int) -> tuple[SynthSource | RecordSource, int]:
+    def share(self, rank: int, world: int) -> None:
+        """Be the share of one of `world` processes: of streams what falls to it, of the others every `world`-th sample."""
+        self.rank, self.world = rank, world
+        for source in self.sources:
+            if isinstance(source, StreamSource):
+                source.share(rank, world)
+
+    def place(self, index: int) -> tuple[Source, int]:
         """The source of item `index`, and the number of the sample in it."""
         if not self.ordered:
             draw = np.random.default_rng([self.seed, index, 1]).random()
             number = min(int(np.searchsorted(self.edges, draw, side="right")), len(self.sources) - 1)
-            return self.sources[number], index
+            return self.sources[number], self.world * index + self.rank
         block, inside = divmod(index, BLOCK)
         if self._block is None or self._block[0] != block:
             self._block = (block, *self._mix(block))
         source = self.sources[self._block[1][inside]]
-        return source, int(self._block[2][inside]) if source.ordered else index
+        number = int(self._block[2][inside]) if source.ordered else index
+        return source, number if isinstance(source, StreamSource) else self.world * number + self.rank
 
     def _mix(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         """For each index of a block the number of its source, and how many indices before it fell to that source."""
@@ -74,29 +106,41 @@ class MixtureDataset:
             left, weight = left - shares[-1], weight - own
         return np.array([*shares, left], np.int64)
 
-    def source_of(self, index: int) -> SynthSource | RecordSource:
+    def source_of(self, index: int) -> Source:
         """The source of item `index`."""
         return self.place(index)[0]
 
-    def plan(self, index: int) -> tuple[int, int]:
-        """Width and height in pixels of item `index` at the model's scale, without making it; (0, 0): no image."""
+    def fetch(self, index: int) -> Item:
+        """What names item `index` from now on; of a stream with the row, which is read now."""
         source, number = self.place(index)
-        width, height = source.plan(self.seed, number)
-        if source.drawn or self.canvas is None or not width:
+        return Held(index, source.sample(self.seed, number)) if isinstance(source, StreamSource) else index
+
+    def plan(self, item: Item) -> tuple[int, int]:
+        """Width and height in pixels of an item at the model's scale, without making it; (0, 0): no image."""
+        if isinstance(item, Held):
+            drawn, (width, height) = False, item.row.size
+        else:
+            source, number = self.place(item)
+            drawn, (width, height) = source.drawn, source.plan(self.seed, number)
+        if drawn or self.canvas is None or not width:
             return width, height
         return self.canvas(width, height)
 
-    def text_length(self, index: int) -> float:
-        """About how many characters the text of item `index` has, without making it."""
-        source, number = self.place(index)
+    def text_length(self, item: Item) -> float:
+        """About how many characters the text of an item has, without making it."""
+        if isinstance(item, Held):
+            return item.row.length
+        source, number = self.place(item)
         return source.length(self.seed, number)
 
-    def is_dense_only(self, index: int) -> bool:
-        """Whether the tower alone reads item `index`."""
-        return getattr(self.source_of(index), "dense_only", False)
+    def is_dense_only(self, item: Item) -> bool:
+        """Whether the tower alone reads an item."""
+        return not isinstance(item, Held) and getattr(self.source_of(item), "dense_only", False)
 
-    def __getitem__(self, index: int) -> Sample:
-        source, number = self.place(index)
+    def __getitem__(self, item: Item) -> Sample:
+        if isinstance(item, Held):
+            return opened(item.row)
+        source, number = self.place(item)
         return source.load(self.seed, number)
 
 
@@ -106,7 +150,8 @@ class SizeBatchSampler:
     among themselves.
 
     Args:
-        dataset: has `plan(index) -> (width, height)`, `text_length(index)`, `is_dense_only(index)` and a length.
+        dataset: has a length and `fetch(index) -> item`, `plan(item) -> (width, height)`, `text_length(item)` and
+            `is_dense_only(item)`.
         max_pixels: of one batch; an image larger than this makes a batch of its own.
         max_images: of one batch.
         window: number of indices sorted together.
@@ -136,44 +181,45 @@ class SizeBatchSampler:
         self.window, self.seed, self.rank, self.world = window, seed, rank, world
         self.by_length, self.mixed = by_length, mixed
 
-    def __iter__(self) -> Iterator[list[int]]:
-        group: list[list[int]] = []
+    def __iter__(self) -> Iterator[list[Item]]:
+        group: list[list[Item]] = []
         for batch in self.batches():
             group.append(batch)
             if len(group) == self.world:
                 yield group[self.rank]
                 group = []
 
-    def batches(self) -> Iterator[list[int]]:
+    def batches(self) -> Iterator[list[Item]]:
         """The batches of all processes, in order."""
         for start in range(0, len(self.dataset), self.window):
-            alike: dict[tuple, list[int]] = {}
-            sizes: dict[int, tuple[int, int]] = {}
+            alike: dict[tuple, list[tuple[Item, tuple[int, int]]]] = {}
             for index in range(start, min(start + self.window, len(self.dataset))):
-                sizes[index] = self.dataset.plan(index)
-                key = self.dataset.is_dense_only(index)
-                alike.setdefault(key if self.mixed else (key, *sizes[index]), []).append(index)
-            batches = []
+                item = self.dataset.fetch(index)
+                size = self.dataset.plan(item)
+                key = (self.dataset.is_dense_only(item), *(() if self.mixed else size))
+                alike.setdefault(key, []).append((item, size))
+            batches: list[list[Item]] = []
             for members in alike.values():
                 if self.by_length:
-                    members.sort(key=lambda index: length_class(self.dataset.text_length(index)))
+                    members.sort(key=lambda member: length_class(self.dataset.text_length(member[0])))
                 if self.mixed:  # the tower runs once for each size in a batch
-                    members.sort(key=sizes.__getitem__)
-                batches += self.cut(members, sizes)
-            order = np.random.default_rng([self.seed, start]).permutation(len(batches))
-            yield from (batches[i] for i in order)
+                    members.sort(key=lambda member: member[1])
+                batches += self.cut(members)
+            alike.clear()
+            for number in np.random.default_rng([self.seed, start]).permutation(len(batches)):
+                batch, batches[number] = batches[number], []  # not held any longer than it is wanted
+                yield batch
 
-    def cut(self, members: list[int], sizes: dict[int, tuple[int, int]]) -> list[list[int]]:
-        """Cut indices, in their order, into batches within the budget."""
-        batches: list[list[int]] = []
+    def cut(self, members: list[tuple[Item, tuple[int, int]]]) -> list[list[Item]]:
+        """Cut items with their sizes, in their order, into batches within the budget."""
+        batches: list[list[Item]] = []
         room = 0
-        for index in members:
-            width, height = sizes[index]
+        for item, (width, height) in members:
             pixels = max(1, width * height)
             if not batches or pixels > room or len(batches[-1]) == self.max_images:
                 batches.append([])
                 room = self.max_pixels
-            batches[-1].append(index)
+            batches[-1].append(item)
             room -= pixels
         return batches
 

@@ -55,6 +55,7 @@ class Sample:
     dense_only: the tower alone reads it, for the dense loss
     refused:   the sample whose place this one takes
     known:     what `RecordSource.lookup` found; with its `maps` the image is not opened, and None
+    usable:    False: nothing can be learnt from it, for the last reason in `refused`
     """
 
     id: str
@@ -69,6 +70,7 @@ class Sample:
     dense_only: bool = False
     refused: tuple[Refusal, ...] = ()
     known: Any = None
+    usable: bool = True
 
 
 @dataclass

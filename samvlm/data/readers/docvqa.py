@@ -84,8 +84,11 @@ def _item(
     """The item of an entry and its file; None if it is of another split."""
     file, entry = row
     split = _split(entry, file)
-    if wanted is not None and split != wanted:
-        return None
+    return None if wanted not in (None, split) else docvqa_item(entry, split, picture)
+
+
+def docvqa_item(entry: dict[str, Any], split: str | None, picture: Callable[[Any], Picture]) -> Item:
+    """The item of an entry, whose image `picture` finds. Raises ValueError, KeyError or TypeError if it is wrong."""
     question = entry["question"]
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f"the question is {question!r}; a text is needed")

@@ -36,23 +36,26 @@ def read_otsl(path: Path, split: str | None = None) -> Iterator[Item | Rejected]
     def read(located: tuple[Path, dict[str, Any]]) -> Item | None:
         file, row = located
         part = row.get("split") or split_of_file(file)
-        if split not in (None, part):
-            return None
-        cells = _own_cells(row.get("cells") or [], row["otsl"])
-        html = table_html(row["html"], cells) if row.get("html") else otsl_html(row["otsl"], cells)
-        extra = {name: row[name] for name in ("imgid", "table_bbox") if row.get(name) is not None}
-        return Item(
-            id=row.get("filename") or f"{file.stem}-{row.get('imgid')}",
-            image=image_bytes(row["image"]),
-            task="table",
-            target={"html": html},
-            split=part,
-            source=row.get("dataset") or "otsl",
-            licence=LICENCE,
-            extra=extra | {"boxes": cell_boxes(cells)},
-        )
+        return otsl_item(row, file) if split in (None, part) else None
 
     return Stream(rows, read, lambda: count_rows(files))
+
+
+def otsl_item(row: dict[str, Any], file: Path) -> Item:
+    """The item of a row and the file that it is in. Raises ValueError, KeyError or TypeError for a row that is wrong."""
+    cells = _own_cells(row.get("cells") or [], row["otsl"])
+    html = table_html(row["html"], cells) if row.get("html") else otsl_html(row["otsl"], cells)
+    extra = {name: row[name] for name in ("imgid", "table_bbox") if row.get(name) is not None}
+    return Item(
+        id=row.get("filename") or f"{file.stem}-{row.get('imgid')}",
+        image=image_bytes(row["image"]),
+        task="table",
+        target={"html": html},
+        split=row.get("split") or split_of_file(file),
+        source=row.get("dataset") or "otsl",
+        licence=LICENCE,
+        extra=extra | {"boxes": cell_boxes(cells)},
+    )
 
 
 def otsl_html(otsl: list[str], cells: list[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ def parquet_files(path: Path) -> list[Path]:
         files = sorted(path.rglob("*.parquet")) if path.is_dir() else []
     if not files:
         raise ValueError(f"{path}: no .parquet file; give one, or the folder of them")
-    _pyarrow()
+    pyarrow_parquet()
     return files
 
 
@@ -34,7 +34,7 @@ def parquet_rows(
     needed: columns without which a file is none of the data set
     wanted: columns to read beside them, where they are there; None: all
     """
-    parquet, broken = _pyarrow()
+    parquet, broken = pyarrow_parquet()
     needed = list(needed)
     for file in files:
         number = 0
@@ -58,7 +58,7 @@ def parquet_rows(
 
 def count_rows(files: Iterable[Path]) -> int | None:
     """Return the number of rows, from the ends of the files; None if one is broken."""
-    parquet, broken = _pyarrow()
+    parquet, broken = pyarrow_parquet()
     try:
         return sum(parquet.read_metadata(file).num_rows for file in files)
     except broken:
@@ -79,7 +79,7 @@ def split_of_file(file: Path) -> str | None:
     return split_named(file.stem.split("-")[0], file.parent.name)
 
 
-def _pyarrow() -> tuple[Any, tuple[type[Exception], ...]]:
+def pyarrow_parquet() -> tuple[Any, tuple[type[Exception], ...]]:
     """The module that reads parquet, and what it raises for a broken file."""
     try:
         import pyarrow.parquet
