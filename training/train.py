@@ -26,9 +26,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, TrainingArg
 from transformers.utils.logging import disable_progress_bar
 
 import samvlm  # noqa: F401  (registers the Auto classes)
-from samvlm.data.datasets import MixtureDataset
+from samvlm.data.datasets import MixtureDataset, source_of
 from samvlm.data.lock import alone_in
-from samvlm.data.samples import RecordSource, SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.adapters import check_start

@@ -28,7 +28,7 @@ def upright_size(path: str | Path) -> tuple[int, int]:
     """Return width and height of an upright image, from the file's header alone. Raises what Pillow raises."""
     with Image.open(path) as image:
         width, height = image.size
-        late = image.format == "PNG" and "exif" not in image.info  # to look for it there would decode all pixels
+        late = image.format == "PNG" and "exif" not in image.info  # to look further would decode all pixels
         turned = not late and image.getexif().get(_ORIENTATION_TAG, 1) >= 5
     return (height, width) if turned else (width, height)
 
