@@ -90,6 +90,8 @@ class Objective(nn.Module):
             dense, figures["dense_accuracy"] = self.dense_loss(inputs, dense_targets)
             loss = loss + self.stage.dense_weight * dense
             figures["dense_loss"] = dense
+        else:  # a batch without images: all processes of a step have a gradient for the head
+            loss = loss + self.unseen()
         if guide_targets is not None:
             guide, hits = self.guide.loss(guide_targets, inputs["attention_mask"])
             loss = loss + self.stage.guide_weight * guide
@@ -100,13 +102,12 @@ class Objective(nn.Module):
 
     def nothing(self, logits: torch.Tensor) -> torch.Tensor:
         """A zero with a path to every weight that trains."""
-        zero = logits.float().sum() * 0
-        if self.dense is not None:
-            zero = zero + sum(
-                self.dense.project(features.permute(0, 2, 3, 1)).sum() * 0 for features in self.maps
-            )
-        self.maps.clear()
-        return zero
+        return logits.float().sum() * 0 + self.unseen()
+
+    def unseen(self) -> torch.Tensor | int:
+        """A zero with a path to the dense head's weights, from maps that nobody has looked at."""
+        maps, self.maps = self.maps, []
+        return sum(self.dense.project(features.permute(0, 2, 3, 1)).sum() * 0 for features in maps)
 
     def dense_loss(self, inputs: dict, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The dense loss of the maps that the tower has just made, one for each image size of the batch."""

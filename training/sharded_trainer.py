@@ -73,6 +73,14 @@ class ShardedTrainer(Trainer):
         self.create_optimizer()
         return self.objective
 
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm)
+        if self.sharding is not None and self.sharding.deepspeed:
+            self.optimizer.optimizer.overflow = (
+                False  # a step that was not taken counts for the schedule all the same
+            )
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
     def plain_adamw(self, groups: list[dict]) -> torch.optim.Optimizer:
         """For DeepSpeed, which keeps the fp32 copies of the weights itself."""
         groups = [{key: value for key, value in group.items() if key != "muon"} for group in groups]
