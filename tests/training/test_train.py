@@ -154,7 +154,7 @@ def tables(tmp_path) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_records_train(workers, tmp_path, reader_folder, tables, caplog):
-    data = {"sources": [{"records": str(tables)}], "workers": workers}
+    data = {"sources": [{"records": str(tables)}], "workers": workers, "max_pixels": 65536}
     recipe = write_recipe(tmp_path, reader_folder, data=data, trainer={"max_steps": 8})
     assert main([str(recipe)]) == 0
     assert len(log_of(tmp_path / "out" / "1-instruct")) == 4
