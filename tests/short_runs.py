@@ -15,7 +15,7 @@ STRIPS = {"synth": "strip", "size": [128, 64], "options": {"damage": 0.0}}
 
 
 def write_recipe(folder: Path, init_from: str, **sections) -> Path:
-    """A recipe of a few steps; `sections` add to data, stage and trainer."""
+    """A recipe of a few steps; `sections` add to model, data, stage, trainer and scoring."""
     recipe = {
         "model": {"init_from": init_from, **sections.get("model", {})},
         "data": {"sources": [STRIPS], "max_pixels": 16384, **sections.get("data", {})},
@@ -30,6 +30,7 @@ def write_recipe(folder: Path, init_from: str, **sections) -> Path:
             "preflight_samples": 2,
             **sections.get("trainer", {}),
         },
+        "scoring": {"report": False, **sections.get("scoring", {})},
     }
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe))  # JSON is YAML

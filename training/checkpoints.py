@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from samvlm.data.whole_files import ASIDE
+
 logger = logging.getLogger("samvlm.training")
 
 MANIFEST = "manifest.json"
@@ -32,10 +34,12 @@ def steps_of(checkpoint: Path) -> int:
 
 
 def best_of(checkpoint: Path) -> list[Path]:
-    """The checkpoint that a run took for its best, beside this one of its checkpoints; [] if it chose none."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    best = state.get("best_model_checkpoint")
-    return [checkpoint.parent / Path(best).name] if best else []
+    """The checkpoint that had the best scores so far, beside this one of its checkpoints; [] if there are no scores."""
+    history = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")).get(
+        "log_history", ()
+    )
+    steps = [line["eval_best_step"] for line in history if "eval_best_step" in line]
+    return [checkpoint.parent / f"checkpoint-{steps[-1]}"] if steps else []
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -194,6 +198,8 @@ def clear_stale(folder: Path) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if STALE.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith(ASIDE) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

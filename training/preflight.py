@@ -7,9 +7,7 @@ follows is bit for bit the one without pre-flight: random numbers, weights and g
 import contextlib
 import logging
 import os
-import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from training.checkpoints import checkpoints_in
 from training.faults import TrainingStopped
 from training.intake import LEAST
 from training.longest import longest, planned
 from training.micro_batches import MicroBatches, rows_of
+from training.pace import peak_of_process
+from training.rehearsal import rehearse
 from training.saving import expected_bytes
 from training.stages import part_of
 from training.survey import Survey, cost
 from training.trainer import SamVlmTrainer
+from training.untouched import untouched
 
 logger = logging.getLogger("samvlm.training")
 
@@ -60,6 +60,7 @@ class Preflight:
             self.read(batches)
             sharded = self.trainer.sharding is not None and self.trainer.sharding.weights
             seconds = None if sharded else self.try_out(longest(self.trainer, batches, self.survey.largest))
+        rehearse(self.trainer, self.say, self.warn)
         self.say_time(seconds)
 
     def say(self, text: str, *values: object) -> None:
@@ -112,6 +113,10 @@ class Preflight:
         saves = -(-left // settings.save_steps)
         if settings.save_total_limit > 0:  # those that are there already go when others come
             saves = min(saves, max(1, settings.save_total_limit + 1 - len(checkpoints_in(self.folder))))
+        saves += (
+            self.recipe.scoring.data is not None and self.recipe.scoring.keep_best and saves > 0
+        )  # the best
+        saves += self.recipe.scoring.data is not None and self.recipe.scoring.keep_best and saves > 0  # the best
         size, free = expected_bytes(self.folder, self.model), shutil.disk_usage(place).free
         self.say(
             "disk: a checkpoint takes about %s; up to %d more and the result %s; %s are free",
@@ -248,25 +253,6 @@ class Preflight:
 
 
 @contextlib.contextmanager
-def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Random numbers, gradients, and who is training or not, are behind this context what they were before it."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (whoever uses them)
-    modes = [(module, module.training) for module in model.modules()]
-    devices = [] if device.type == "cpu" else [device]
-    try:
-        with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        for module, mode in modes:
-            module.training = mode
-        model.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-@contextlib.contextmanager
 def without_cache(trainer: SamVlmTrainer) -> Iterator[None]:
     """The tower runs live, as it does for every image that is new: nothing is read from or added to a cache."""
     objective, sources = trainer.objective, trainer.mixture.sources
@@ -290,16 +276,6 @@ def empty_folder() -> Iterator[Path]:
     """A folder that is gone behind this context, for a Trainer that must leave nothing."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
-
-
-def peak_of_process() -> int | None:
-    """The most memory that this process has held, in bytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def megabytes(count: float) -> str:

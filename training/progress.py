@@ -9,7 +9,11 @@ from datetime import timedelta
 from tqdm import tqdm
 from transformers import TrainerCallback
 
+from training.history import BEST_STEP, PREFIX
+from training.pace import NAMES
+
 logger = logging.getLogger("samvlm.training")
+RATES = ("truncated", "errors", "empty", "valid")  # unsaid where they are 0
 LAST = ("learning_rate", "grad_norm")  # these stand behind the losses
 FAULTS = ("refused", "without_labels", "bad_steps")  # unsaid where there are none
 UNSAID = ("epoch", "step", "total_flos", "train_loss", "train_samples_per_second", "train_steps_per_second")
@@ -35,9 +39,10 @@ class Progress(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Write the line."""
-        if not state.is_world_process_zero or not logs or "loss" not in logs:
+        if not state.is_world_process_zero or not logs or not ("loss" in logs or BEST_STEP in logs):
             return
-        line = self.line(state.global_step, state.max_steps, logs)
+        write = self.line if "loss" in logs else self.scores
+        line = write(state.global_step, state.max_steps, logs)
         if self.bar is None:
             logger.info(line)
         else:
@@ -54,11 +59,29 @@ class Progress(TrainerCallback):
         pace = (time.monotonic() - self.started) / max(1, step - self.first_step)  # seconds a step
         left = timedelta(seconds=round(pace * (max_steps - step)))
         names = [
-            name for name in logs if name not in (*LAST, *UNSAID) and (logs[name] or name not in FAULTS)
+            name
+            for name in logs
+            if name not in (*LAST, *UNSAID, *NAMES) and (logs[name] or name not in FAULTS)
         ] + [n for n in LAST if n in logs]
         figures = "  ".join(f"{name} {_short(float(logs[name]))}" for name in names)
-        return (
-            f"step {step}/{max_steps}  {step / max_steps:4.0%}  {figures}  {pace:.2f} s a step  {left} left"
+        start = f"step {step}/{max_steps}  {step / max_steps:4.0%}  {figures}  {pace:.2f} s a step"
+        if "mfu" in logs:
+            start += f"  {logs['tokens_per_second']:,.0f} tokens/s  MFU {logs['mfu']:.1%}"
+            start += f"  {logs['data_wait']:.0%} waiting for data" if logs["data_wait"] > 0.05 else ""
+        return f"{start}  {left} left"
+
+    def scores(self, step: int, max_steps: int, logs: dict[str, float]) -> str:
+        """The scores of a step as text."""
+        figures = {
+            name.removeprefix(PREFIX): value for name, value in logs.items() if name.startswith(PREFIX)
+        }
+        seconds, best = figures.pop("seconds", None), figures.pop("best_step")
+        told = "  ".join(
+            f"{name} {_short(value)}" for name, value in figures.items() if value or name not in RATES
+        )
+        when = "the best so far" if best == step else f"the best was step {best}"
+        return f"step {step}/{max_steps}  held out: {told}  ({when}" + (
+            f"; {seconds:.1f} s)" if seconds else ")"
         )
 
 

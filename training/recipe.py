@@ -13,6 +13,7 @@ import yaml
 
 from training.adapters import check_lora
 from training.data_recipe import DataRecipe, check_packing
+from training.scoring_recipe import ScoringRecipe
 from training.sharding import check_sharding
 from training.typed_yaml import apply_override, build
 
@@ -186,8 +187,10 @@ class Recipe:
     data: DataRecipe
     stage: StageRecipe
     trainer: TrainerRecipe
+    scoring: ScoringRecipe = field(default_factory=ScoringRecipe)
 
     def __post_init__(self):
+        self.scoring.check(self.data.seed)
         if self.stage.lora is not None and self.model.assemble is not None:
             raise ValueError(
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
@@ -245,7 +248,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Re
     for number, document in enumerate(documents):
         if not isinstance(document, dict):
             raise ValueError(
-                f"{path}: document {number + 1} is not a mapping of model, data, stage, trainer."
+                f"{path}: document {number + 1} is not a mapping of model, data, stage, trainer, scoring."
             )
         for override in overrides or []:
             apply_override(document, override)

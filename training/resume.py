@@ -33,6 +33,7 @@ from training.checkpoints import (
     sha256_of,
     steps_of,
 )
+from training.history import has_run_out, history_of
 from training.recipe import Recipe, TrainerRecipe
 from training.sharding import check_state, sharding_of
 
@@ -71,13 +72,15 @@ class Start:
     checkpoint: the folder to go on from; None: from nothing
     steps:      that it has behind it
     about:      what the manifests of this run say of it
-    done:       the stage has its steps behind it and its result is there
+    ended:      the stage has its steps behind it, or got no better for too long
+    done:       it has ended and its result is there
     force:      what differs is said, and the run goes on all the same
     """
 
     checkpoint: Path | None
     steps: int
     about: dict[str, Any]
+    ended: bool
     done: bool
     force: bool
 
@@ -120,7 +123,7 @@ def _find_start(recipe: Recipe, folder: Path, world_size: int) -> Start:
         clear_stale(folder)
     about = describe(recipe, world_size)
     if checkpoint is None:
-        return Start(None, 0, about, False, trainer.force)
+        return Start(None, 0, about, False, False, trainer.force)
     manifest = read_manifest(checkpoint)
     check_state(checkpoint, manifest, about)
     _refuse(checkpoint, differences(manifest, about), trainer.force)
@@ -132,8 +135,8 @@ def _find_start(recipe: Recipe, folder: Path, world_size: int) -> Start:
         checkpoint.parent == folder and not trainer.dry_run
     ):  # a run that ended behind a save may not have come to this
         rotate(folder, trainer.save_total_limit, {checkpoint, *best_of(checkpoint)})
-    done = steps >= trainer.max_steps and has_result(folder)
-    return Start(checkpoint, steps, about, done, trainer.force)
+    ended = steps >= trainer.max_steps or has_run_out(history_of(checkpoint), recipe.scoring)
+    return Start(checkpoint, steps, about, ended, ended and has_result(folder), trainer.force)
 
 
 def _is_of_sister_stage(resume: Path, folder: Path) -> bool:
@@ -225,7 +228,7 @@ def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     lines = []
     for key in dict.fromkeys((*old, *new)):
         before, after = (part.get(key, defaults.get(key)) for part in (old, new))
-        if key not in free and before != after:
+        if key not in free and before != after and not key.startswith("scoring."):  # which changes nothing
             lines.append(f"{key}: {_short(before)} -> {_short(after)}")
     for key in dict.fromkeys((*was["data"], *now["data"])):
         before, after = was["data"].get(key), now["data"].get(key)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 
 import torch
@@ -52,6 +53,17 @@ class Signals:
         elif signum == signal.SIGINT:
             _say("samvlm train: interrupted again: ended at once")
             os._exit(128 + signum)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What can be cut off and done again: here a signal, also one that has come before, raises Interrupted."""
+        before, self.deferred = self.deferred, False
+        try:
+            if self.received is not None:
+                raise Interrupted(self.received)
+            yield
+        finally:
+            self.deferred = before
 
     def agreed(self) -> int | None:
         """The signal that some process has received; all processes ask together."""

@@ -79,16 +79,24 @@ def whole_modules(stage: StageRecipe, first: int, total: int) -> list[str]:
     return [*names, "vision_tower.neck", *(f"vision_tower.layers.{number}" for number in range(first, total))]
 
 
-def summary(model: nn.Module) -> list[str]:
-    """A line for each part: whether it trains, how many parameters train and how many are frozen."""
-    counts: dict[str, list[int]] = {}
+def counts(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """How many parameters of each part train, and how many are frozen."""
+    found: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():
         if ".original_module." in name:  # peft keeps what its copy replaces
             continue
-        count = counts.setdefault(part_of(name), [0, 0])
-        count[0 if parameter.requires_grad else 1] += parameter.numel()
+        trained, frozen = found.get(part_of(name), (0, 0))
+        size = parameter.numel()
+        found[part_of(name)] = (
+            (trained + size, frozen) if parameter.requires_grad else (trained, frozen + size)
+        )
+    return found
+
+
+def summary(model: nn.Module) -> list[str]:
+    """A line for each part: whether it trains, how many parameters train and how many are frozen."""
     lines = []
-    for part, (trained, frozen) in counts.items():
+    for part, (trained, frozen) in counts(model).items():
         label = "[TRAINABLE]" if trained and not frozen else "[Frozen]" if not trained else "[PARTLY]"
         lines.append(f"{label:12} {part:15} {trained:12,} trained {frozen:12,} frozen")
     return lines

@@ -136,7 +136,8 @@ def look_and_train(
     """The stage from its model to its result."""
     if start.done:
         logger.info(
-            "done already, at step %d: raise trainer.max_steps to go on (with --force, where the schedule depends on it)",
+            "done already, at step %d: raise trainer.max_steps, or scoring.patience where it ended early, to go on (with "
+            "--force, where the schedule depends on the steps)",
             start.steps,
         )
         return
@@ -153,16 +154,19 @@ def look_and_train(
     start.check_frozen(before)
     dataset = build_dataset(recipe, processor)
     trainer = SamVlmTrainer(recipe, model, processor, dataset, args, start.about, signals)
-    if start.steps < recipe.trainer.max_steps:
+    if not start.ended:
         Preflight(trainer, folder, start.steps).run()
     if recipe.trainer.dry_run:
         logger.info("dry run: nothing was trained or written")
         return
-    if start.steps >= recipe.trainer.max_steps:
-        trainer.restore(start.checkpoint)
-    else:
-        trainer.train(resume_from_checkpoint=start.checkpoint and str(start.checkpoint))
-        trainer.end_early(signals)
+    with trainer.drawing():
+        if start.ended:
+            trainer.restore(start.checkpoint)
+            trainer.score_if_missing()
+        else:
+            trainer.train(resume_from_checkpoint=start.checkpoint and str(start.checkpoint))
+            trainer.end_early(signals)
+    trainer.take_best()
     after = fingerprint(model)
     moved = [name for name, value in before.items() if after.get(name) != value]
     if moved:

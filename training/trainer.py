@@ -31,6 +31,7 @@ from training.progress import FAULTS, Progress
 from training.recipe import Recipe
 from training.resume import describe
 from training.saving import Saver, disk_fault, recall, recalled
+from training.scored_trainer import ScoredTrainer
 from training.seen import Seen
 from training.sharded_trainer import ShardedTrainer
 from training.sharding import sharding_of
@@ -41,7 +42,7 @@ HEADS_FILE = "training_heads.safetensors"
 logger = logging.getLogger("samvlm.training")
 
 
-class SamVlmTrainer(ShardedTrainer):
+class SamVlmTrainer(ScoredTrainer, ShardedTrainer):
     """Trains one stage.
 
     Args:
@@ -66,6 +67,7 @@ class SamVlmTrainer(ShardedTrainer):
         signals: Signals | None = None,
     ):
         self.recipe, self.mixture, self.processor = recipe, dataset, processor
+        self.signals = signals or Signals()
         self.sharding = sharding_of(recipe)
         stage = recipe.stage
         objective = Objective(model, stage)
@@ -85,7 +87,7 @@ class SamVlmTrainer(ShardedTrainer):
             data_collator=collator,
             train_dataset=dataset,
             processing_class=processor,
-            callbacks=[Progress(), StopOnSignal(signals or Signals())],
+            callbacks=[Progress(), StopOnSignal(self.signals)],
         )
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
@@ -110,6 +112,7 @@ class SamVlmTrainer(ShardedTrainer):
         self.step_figures: dict[str, list[torch.Tensor]] = defaultdict(list)
         about = about or describe(recipe, args.world_size)
         self.saver = Saver(Path(args.output_dir), about, recipe.trainer.save_total_limit)
+        self.look_on()
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of images of one size, in an order that the seed alone decides; each process takes its share."""
@@ -146,6 +149,7 @@ class SamVlmTrainer(ShardedTrainer):
         ids = batch.pop("sample_ids")
         refused = batch.pop("refused")
         self.intake.add(batch.pop("drawn"), refused)
+        self.pace.add(batch, len(ids))
         self.figures["refused"].append(torch.tensor(float(len(refused))))
         self.figures["without_labels"].append(torch.tensor(float(batch.get("no_labels", False))))
 
@@ -205,7 +209,8 @@ class SamVlmTrainer(ShardedTrainer):
         """A checkpoint, whole or not at all."""
         require_finite(self.model)
         write = super()._save_checkpoint
-        self.saver.save(self, lambda: write(model, trial))
+        with self.pace.paused():
+            self.saver.save(self, lambda: write(model, trial))
 
     def _get_output_dir(self, trial) -> str:
         """Where checkpoints are written: aside while one is being saved."""
@@ -254,7 +259,7 @@ class SamVlmTrainer(ShardedTrainer):
         if not self.is_world_process_zero():
             return
         try:
-            self.saver.save_result(lambda folder: self.write_result(folder, state), self.state.global_step)
+            self.saver.save_result(lambda folder: self.write_result(folder, state), self.result_step)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = disk_fault(error)
             if reason is None:

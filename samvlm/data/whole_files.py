@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+ASIDE = ".samvlm-"  # how names of files begin that are being written; one that is killed leaves such a file
+
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[BinaryIO]:
@@ -16,7 +18,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
 
     Raises OSError.
     """
-    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=".samvlm-")
+    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=ASIDE)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
