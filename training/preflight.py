@@ -116,7 +116,6 @@ class Preflight:
         saves += (
             self.recipe.scoring.data is not None and self.recipe.scoring.keep_best and saves > 0
         )  # the best
-        saves += self.recipe.scoring.data is not None and self.recipe.scoring.keep_best and saves > 0  # the best
         size, free = expected_bytes(self.folder, self.model), shutil.disk_usage(place).free
         self.say(
             "disk: a checkpoint takes about %s; up to %d more and the result %s; %s are free",
