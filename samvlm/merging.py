@@ -36,6 +36,7 @@ class Merged:
     difference: between the logits of base with adapter and of the merged weights, before they were rounded to another
                 dtype, as a share of the largest
     untied:     token table and head were one, and the adapter has made them two
+    quantised:  the adapter was trained on the base model in 4 bits, and is merged into its whole weights
     """
 
     base: str
@@ -43,6 +44,7 @@ class Merged:
     size: int
     difference: float
     untied: bool
+    quantised: bool
 
 
 def merge_adapter(
@@ -79,7 +81,7 @@ def merge_adapter(
     model = load_base(base, adapter)
     table, tied = model.get_input_embeddings().weight, model.config.tie_word_embeddings
     peft_model = with_adapter(model, adapter, settings)
-    _check_base(peft_model, adapter, base, force)
+    quantised = _check_base(peft_model, adapter, base, force)
     _part(table, model)
     inputs = probe(model)
     with torch.no_grad():
@@ -102,6 +104,10 @@ def merge_adapter(
     )
     own = any((adapter / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
     processor = AutoProcessor.from_pretrained(adapter if own else base)
+    if quantised:
+        said += (
+            " In training the base model was in 4 bits; here it has its whole weights, so answers may differ."
+        )
     with _aside(output) as folder:
         model.save_pretrained(folder)
         _compare(model, folder)
@@ -110,7 +116,8 @@ def merge_adapter(
             shutil.copy(adapter / HEADS, folder)
         (folder / CARD).write_text(merged_card(adapter, _short(base), output.name, said), encoding="utf-8")
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    return Merged(base, sum(weight.numel() for weight in model.parameters()), size, difference, untied)
+    count = sum(weight.numel() for weight in model.parameters())
+    return Merged(base, count, size, difference, untied, quantised)
 
 
 def probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -169,17 +176,18 @@ def _check_output(output: Path, sources: tuple[Path, ...], force: bool) -> None:
         )
 
 
-def _check_base(peft_model: nn.Module, adapter: Path, base: str, force: bool) -> None:
-    """Raise ValueError where the run that made the adapter has written down frozen weights that the base has not."""
+def _check_base(peft_model: nn.Module, adapter: Path, base: str, force: bool) -> bool:
+    """Raise ValueError where the run that made the adapter has written down frozen weights that the base has not.
+    Returns whether the base was quantised in it, so that they cannot be compared."""
     try:
         manifest = json.loads((adapter / "manifest.json").read_text(encoding="utf-8"))
         wanted, recipe = manifest["frozen"], manifest["recipe"]
         dtype = getattr(torch, recipe["model"]["dtype"])
         quantised = bool((recipe["stage"]["lora"] or {}).get("quantize"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # of another trainer, or from before that was written
+        return False  # of another trainer, or from before that was written
     if force or quantised or frozen_digest(peft_model, dtype) == wanted:
-        return
+        return quantised
     raise ValueError(
         f"{base} is not the model that {adapter} was trained on: its frozen weights are others. Name the right one "
         "with --base FOLDER, or merge all the same with --force"

@@ -2,10 +2,14 @@
 
 import dataclasses
 import difflib
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from accelerate import PartialState
 from torch import nn
+from transformers import BitsAndBytesConfig
 
 from samvlm.adapters import is_adapter
 
@@ -43,6 +47,15 @@ def check_lora(lora: dict[str, Any], parts: Sequence[str]) -> None:
         )
 
 
+def check_alone(lora: dict[str, Any] | None, sharded: bool) -> None:
+    """Raise ValueError where weights of 4 bits would be spread over processes."""
+    if sharded and (lora or {}).get("quantize"):
+        raise ValueError(
+            "stage.lora.quantize goes without trainer.deepspeed and trainer.fsdp, which spread weights that are not "
+            "quantised: choose one."
+        )
+
+
 def check_start(source: str) -> None:
     """Raise ValueError where a stage would start from an adapter: its result would be another adapter, and lose it."""
     if is_adapter(source):
@@ -50,6 +63,31 @@ def check_start(source: str) -> None:
             f"model.init_from={source} is an adapter: make one model of it and its base first, with "
             f"samvlm merge {source} -o FOLDER, and start from that."
         )
+
+
+def quantised(lora: dict[str, Any] | None, dtype: torch.dtype) -> dict[str, Any]:
+    """What `from_pretrained` is told for QLoRA (Dettmers et al., 2023): the language model's linear layers in 4 bits,
+    NF4; {} without `quantize`.
+
+    Args:
+        lora: `stage.lora`.
+        dtype: in which the layers compute.
+
+    Raises:
+        ValueError: bitsandbytes is not installed.
+    """
+    if not (lora or {}).get("quantize"):
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError("stage.lora.quantize=4bit needs bitsandbytes: pip install bitsandbytes.")
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["model.vision_tower", "model.multi_modal_projector", "lm_head"],
+    )
+    return {"quantization_config": config, "dtype": dtype, "device_map": {"": PartialState().device}}
 
 
 def add_lora(

@@ -16,7 +16,7 @@ from transformers import Trainer
 
 import samvlm
 from samvlm.cards import CARD, LOADING, card_text, loading
-from training.stages import part_of
+from training.stages import counts
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed")
 NO_LOSS = (
@@ -163,13 +163,8 @@ def counted(names: dict[str, int]) -> str:
 
 def parameter_lines(model: nn.Module) -> list[str]:
     """Parameters by part."""
-    counts: dict[str, list[int]] = {}
-    for name, weight in model.named_parameters():
-        if ".original_module." not in name:  # peft keeps what its copy replaces
-            size = getattr(weight, "ds_numel", weight.numel())  # ZeRO-3 shows a share of it
-            counts.setdefault(part_of(name), [0, 0])[0 if weight.requires_grad else 1] += size
     lines = ["| part | trained | frozen |", "|---|---|---|"]
-    lines += [f"| `{part}` | {trained:,} | {frozen:,} |" for part, (trained, frozen) in counts.items()]
+    lines += [f"| `{part}` | {trained:,} | {frozen:,} |" for part, (trained, frozen) in counts(model).items()]
     return lines
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from training.adapters import check_lora
+from training.adapters import check_alone, check_lora
 from training.data_recipe import DataRecipe, check_packing
 from training.scoring_recipe import ScoringRecipe
 from training.sharding import check_sharding
@@ -195,8 +195,9 @@ class Recipe:
             raise ValueError(
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
             )
-        check_packing(self.data, self.stage)
         check_sharding(self)
+        check_alone(self.stage.lora, bool(self.trainer.deepspeed or self.trainer.fsdp))
+        check_packing(self.data, self.stage)
         trained = [*self.stage.parts(), *(["training_heads"] if self.stage.dense_weight else [])]
         trained += ["vision_tower"] if (self.stage.lora or {}).get("tower") else []
         idle = [part for part in self.trainer.rates if part not in trained]

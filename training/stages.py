@@ -50,7 +50,7 @@ def set_trainable(model: nn.Module, stage: StageRecipe, new_tokens: Sequence[int
         if trains and stage.tower_blocks is not None and part_of(name) == "vision_tower":
             block = BLOCK.search(name)
             trains = int(block[1]) >= first if block else "vision_tower.neck." in name
-        parameter.requires_grad_(trains)
+        parameter.requires_grad_(trains and parameter.is_floating_point())  # 4 bits are kept as bytes
     if stage.lora is not None:
         model = add_lora(model, stage.lora, whole_modules(stage, first, total), new_tokens)
     for line in summary(model):
@@ -79,6 +79,13 @@ def whole_modules(stage: StageRecipe, first: int, total: int) -> list[str]:
     return [*names, "vision_tower.neck", *(f"vision_tower.layers.{number}" for number in range(first, total))]
 
 
+def number_of(parameter: nn.Parameter) -> int:
+    """How many numbers a parameter has, where this process holds a share of it (ZeRO-3) or packs them (4 bits) too."""
+    if getattr(parameter, "quant_state", None) is not None:
+        return parameter.quant_state.shape.numel()
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
 def counts(model: nn.Module) -> dict[str, tuple[int, int]]:
     """How many parameters of each part train, and how many are frozen."""
     found: dict[str, tuple[int, int]] = {}
@@ -86,7 +93,7 @@ def counts(model: nn.Module) -> dict[str, tuple[int, int]]:
         if ".original_module." in name:  # peft keeps what its copy replaces
             continue
         trained, frozen = found.get(part_of(name), (0, 0))
-        size = parameter.numel()
+        size = number_of(parameter)
         found[part_of(name)] = (
             (trained + size, frozen) if parameter.requires_grad else (trained, frozen + size)
         )

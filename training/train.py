@@ -30,7 +30,7 @@ from samvlm.data.datasets import MixtureDataset, source_of
 from samvlm.data.lock import alone_in
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
-from training.adapters import check_start
+from training.adapters import check_start, quantised
 from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
 from training.intake import check_source
@@ -70,8 +70,9 @@ def build_model(recipe: Recipe):
         from samvlm.generation.parser import SHIPPED
 
         source = str(SHIPPED)
-    settings = {"attn_implementation": attention} if attention else {}
-    model = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **settings)
+    settings = {"dtype": torch.float32, **({"attn_implementation": attention} if attention else {})}
+    settings |= quantised(recipe.stage.lora, getattr(torch, recipe.model.dtype))
+    model = AutoModelForImageTextToText.from_pretrained(source, **settings)
     return model, AutoProcessor.from_pretrained(source)
 
 
@@ -146,7 +147,8 @@ def look_and_train(
         model, processor = build_model(recipe)
         if recipe.stage.dense_weight:
             attach_heads(model, CHARSET, recipe.model.init_from)
-        if not recipe.trainer.fsdp:  # which trains fp32 weights, and computes as model.dtype says
+        # FSDP trains fp32 weights, and computes as model.dtype says; 4 bits have the dtype that they were loaded for.
+        if not (recipe.trainer.fsdp or getattr(model, "is_loaded_in_4bit", False)):
             model.to(getattr(torch, recipe.model.dtype))
         added = set(processor.tokenizer.get_added_vocab().values()) - {processor.image_token_id}
         model = set_trainable(model, recipe.stage, sorted(added))

@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         say(
             "the adapter has made token table and head two: the checkpoint holds both, tie_word_embeddings is false"
         )
+    if merged.quantised:
+        say("the adapter was trained on the base model in 4 bits, and is merged into its whole weights")
     say(
         f"{options.output}: {merged.parameters / 1e6:,.1f} M parameters, {options.dtype}, {merged.size / 1e6:,.0f} MB; "
         f"the merged logits are the adapter's to {merged.difference:.0e} of the largest"

@@ -125,3 +125,61 @@ def test_a_base_that_was_changed_since_is_told(tmp_path, capsys):
     assert samvlm(merge) == 2
     assert "is not the model" in capsys.readouterr().err
     assert samvlm([*merge, "--force"]) == 0
+
+
+def test_4_bits_need_bitsandbytes_and_whole_weights(tmp_path, reader_folder, capsys, monkeypatch):
+    path = write_recipe(tmp_path, reader_folder, stage={"lora": {"r": 2, "quantize": "4bit"}})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main([str(path)]) == 2
+    assert "pip install bitsandbytes" in capsys.readouterr().err
+    assert main([str(path), "trainer.fsdp=true"]) == 2
+    told = capsys.readouterr().err
+    assert "stage.lora.quantize" in told and "trainer.fsdp" in told
+
+
+def test_an_adapter_trained_on_4_bits_merges_into_whole_weights(tmp_path, capsys):
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    model, processor = build_reader({"hidden_size": 64, "intermediate_size": 128})
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "base")
+    stage = {"lora": {"r": 2, "quantize": "4bit", "new_tokens": True}}
+    path = write_recipe(tmp_path, str(tmp_path / "base"), stage=stage)
+    with pytest.MonkeyPatch.context() as patch:
+        calls = []
+        plain = bitsandbytes.nn.Linear4bit.forward
+        patch.setattr(
+            bitsandbytes.nn.Linear4bit, "forward", lambda self, x: calls.append(self) or plain(self, x)
+        )
+        assert main([str(path)]) == 0
+    assert len({id(layer) for layer in calls}) == 14, "the language model's linear layers, and no others"
+    adapter = tmp_path / "out" / "1-instruct"
+    assert (
+        main(
+            [
+                str(path),
+                "--resume",
+                f"{adapter / 'checkpoint-2'}",
+                "trainer.output_dir=" + str(tmp_path / "b"),
+            ]
+        )
+        == 0
+    )
+    again, first = (
+        load_file(f / "adapter_model.safetensors") for f in (tmp_path / "b" / "1-instruct", adapter)
+    )
+    assert all(torch.equal(again[key], first[key]) for key in first)
+
+    capsys.readouterr()
+    assert samvlm(["merge", str(adapter), "-o", str(tmp_path / "merged")]) == 0
+    assert "in 4 bits" in capsys.readouterr().err
+    assert "in 4 bits" in (tmp_path / "merged" / "README.md").read_text()
+    card = (adapter / "README.md").read_text()
+    language_model = sum(v.numel() for k, v in model.named_parameters() if "language_model" in k)
+    assert f"{language_model:,} |" in card, "every number is counted, packed or not"
+    whole = load_file(tmp_path / "merged" / "model.safetensors")
+    base = load_file(tmp_path / "base" / "model.safetensors")
+    assert whole.keys() == base.keys() and {value.dtype for value in whole.values()} == {torch.float32}
+    tower = [key for key in whole if "vision_tower" in key]
+    assert all(torch.equal(whole[key], base[key]) for key in tower)
+    change = {key: (whole[key] - base[key]).abs().max() for key in whole if "q_proj" in key}
+    assert all(0 < value < 0.05 for value in change.values()), "the adapter, and no rounding to 4 bits"
