@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
+from ..adapters import base_of, is_adapter
 from ..generation import DocumentParser
 from ..generation.parser import SHIPPED
 from .cases import Case
@@ -118,11 +119,14 @@ def lacks_memory(problem: BaseException) -> bool:
 def fingerprint(folder: Path) -> str | None:
     """A hash of a checkpoint folder: its configuration and evenly spread samples of its weights; None for a hub name.
 
-    Copies have the same; training on gives another.
+    Copies have the same; training on gives another, and so does another base of an adapter.
     """
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
+    if is_adapter(folder):
+        base = base_of(folder)
+        digest.update(f"base {fingerprint(Path(base)) or base}\n".encode())
     for path in sorted(folder.iterdir()):
         if not path.is_file() or not re.search(r"\.(safetensors|bin|json|jinja|model|txt)$", path.name):
             continue

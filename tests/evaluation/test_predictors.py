@@ -1,5 +1,6 @@
 """A checkpoint as predictor: batches, memory, bad images; what tells checkpoints apart."""
 
+import json
 import shutil
 
 import pytest
@@ -119,6 +120,18 @@ def test_fingerprints(tiny_checkpoint, tmp_path):
     (copy / "model.safetensors").write_bytes(weights)
     assert fingerprint(copy) != fingerprint(tiny_checkpoint)
     assert fingerprint(tmp_path / "user" / "model") is None
+
+
+def test_an_adapter_on_another_base_is_another_model(tiny_checkpoint, tmp_path):
+    adapter, base = tmp_path / "adapter", tmp_path / "base"
+    adapter.mkdir()
+    shutil.copytree(tiny_checkpoint, base)
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    before = fingerprint(adapter)
+    assert before == fingerprint(adapter)
+    (base / "model.safetensors").write_bytes(b"trained on")
+    assert fingerprint(adapter) != before
 
 
 def test_a_real_model_gives_in_batches_what_it_gives_alone(tiny_checkpoint):
