@@ -45,6 +45,47 @@ def test_one_process_and_several():
         launch.train_command([], processes=0)
 
 
+def test_several_machines():
+    machines = launch.Machines(2, 1, "node0:1234")
+    command, added = launch.train_command(["debug_cpu"], 1, machines)
+    assert command[1:3] == ["-m", "torch.distributed.run"] and "--standalone" not in command
+    assert command[3:8] == [
+        "--nnodes=2", "--node-rank=1", "--nproc-per-node=1", "--master-addr=node0", "--master-port=1234",
+    ]  # fmt: skip
+    assert set(launch.PATIENCE) <= set(added), "torchrun waits for the last checkpoint"
+    assert launch.Machines(2, 0, "10.0.0.1").address == ("10.0.0.1", str(launch.PORT))
+    with pytest.raises(ValueError, match="--node-rank"):
+        launch.train_command([], 8, launch.Machines(2, None, "node0"))
+    for wrong in ((2, 0, None), (2, 2, "a"), (2, -1, "a"), (1, 1, None), (0, 0, None), (2, 0, "a:b")):
+        with pytest.raises(ValueError, match=r"--nnodes|--node-rank|--master"):
+            launch.Machines(*wrong)
+
+
+def test_the_commands_of_every_machine_are_printed():
+    lines = launch.launch_lines(["a recipe", "a.b=[1, 2]"], 8, launch.Machines(3, None, "node0"))
+    commands = [shlex.split(line) for line in lines if not line.startswith("#")]
+    torchrun, accelerate = commands[:3], commands[3:]
+    assert all(command[-2:] == ["a recipe", "a.b=[1, 2]"] for command in commands)
+    assert [word for command in torchrun for word in command if "rank" in word] == [
+        f"--node-rank={rank}" for rank in range(3)
+    ]
+    for rank, command in enumerate(accelerate):
+        assert {
+            "--num_processes=24",
+            "--num_machines=3",
+            f"--machine_rank={rank}",
+            "--main_process_ip=node0",
+        } <= {*command}
+    (line,) = [line for line in launch.launch_lines(["debug_cpu"]) if not line.startswith("#")]
+    assert "torch.distributed" not in line and "accelerate" not in line
+    (mine,) = [
+        line
+        for line in launch.launch_lines(["debug_cpu"], 2, launch.Machines(2, 1, "node0"))
+        if "torch.distributed" in line
+    ]
+    assert "--node-rank=1" in mine
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
 def test_settings_of_the_user_win(monkeypatch):
     monkeypatch.setenv("MALLOC_TOP_PAD_", "1")

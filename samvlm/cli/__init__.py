@@ -55,10 +55,15 @@ def run_chat(options: argparse.Namespace) -> int:
 
 def run_train(options: argparse.Namespace) -> int:
     """`samvlm train`."""
-    from ..launch import train
+    from ..launch import Machines, launch_lines, train
 
+    arguments = [options.recipe, *options.settings, *options.flags]
     try:
-        return train([options.recipe, *options.settings, *options.flags], options.nproc)
+        machines = Machines(options.nnodes, options.node_rank, options.master)
+        if options.print_launch:
+            print("\n".join(launch_lines(arguments, options.nproc, machines)))
+            return 0
+        return train(arguments, options.nproc, machines)
     except ValueError as problem:
         print(f"samvlm: error: {problem}", file=sys.stderr)
         return BAD_INPUT

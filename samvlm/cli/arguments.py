@@ -141,7 +141,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on although recipe, data or number of processes have changed; drop checkpoints in the way",
     )
     train.add_argument(
-        "--nproc", type=positive, default=1, metavar="N", help="processes on this machine (torchrun)"
+        "--nproc", type=positive, default=1, metavar="N", help="processes on each machine (torchrun)"
+    )
+    train.add_argument("--nnodes", type=positive, default=1, metavar="N", help="machines")
+    train.add_argument("--node-rank", type=int, metavar="N", help="the number of this machine, from 0")
+    train.add_argument("--master", metavar="HOST[:PORT]", help="the address of machine 0")
+    train.add_argument(
+        "--print-launch", action="store_true", help="print the commands for every machine, and run nothing"
     )
     add_merge(add)
     add_eval(add, positive)
