@@ -56,6 +56,8 @@ class Report(TrainerCallback):
             picture = draw_curves(state.log_history, title, recipe.scoring.metric)
             with whole_file(self.folder / CURVES) as stream:
                 stream.write(picture)
+            if self.trainer.scoring is not None:
+                self.trainer.scoring.recall()
             page = report_page(self.trainer, self.folder, picture)
             with whole_file(self.folder / PAGE) as stream:
                 stream.write(page.encode("utf-8", "replace"))

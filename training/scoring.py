@@ -32,6 +32,7 @@ from training.untouched import untouched, unwatched
 logger = logging.getLogger("samvlm.training")
 SCORES = ("teds_normalised", "teds_struct_normalised", "cer", "exact_match", "anls")  # and the recipe's own
 FILE = "held_out.jsonl"  # what the last scoring read, in the stage's folder
+RECALLED = ("id", "html", "text", "finish_reason", "error")  # of its lines
 NAME = "<the model in training>"
 
 
@@ -168,7 +169,8 @@ class Scoring:
                 for example in self.examples:
                     row = {
                         "id": example.id,
-                        "prediction": example.prediction_html or example.prediction_text,
+                        "html": example.prediction_html,
+                        "text": example.prediction_text,
                         "scores": example.scores,
                         "finish_reason": example.finish_reason,
                         "error": example.error,
@@ -176,6 +178,22 @@ class Scoring:
                     stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
         except OSError as error:
             logger.warning("%s was not written: %s", self.folder / FILE, error)
+
+    def recall(self) -> None:
+        """Take up what the last scoring of a run that this one goes on with has read, if this one has read nothing."""
+        path, known = self.folder / FILE, {}
+        if self.examples or not path.is_file():
+            return
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+                known[row["id"]] = Prediction(**{key: row[key] for key in RECALLED})
+            except (ValueError, KeyError, TypeError):  # torn
+                continue
+        if all(case.id in known for case in self.benchmark.cases):
+            cases = self.benchmark.cases
+            self.examples = self.compare(cases, [known[case.id] for case in cases])
+            self.summary = summarise(self.examples)
 
 
 class RanOut(Exception):

@@ -18,7 +18,9 @@ from samvlm.evaluation.examples import Example
 from samvlm.generation import DocumentParser
 from training.checkpoints import checkpoints_in, read_manifest
 from training.history import PREFIX, history_of, score_lines
+from training.recipe import load_recipe
 from training.scoring import Scoring, cer_of_table
+from training.sharding import Sharding
 from training.train import main
 
 HELD = {"data": "synth:3", "options": {"size": [128, 64], "damage": 0}, "every": 2, "max_new_tokens": 6}
@@ -68,6 +70,13 @@ def test_what_is_learnt_stays_the_same(tmp_path, reader_folder, capsys):
     assert all(names <= {key.removeprefix(PREFIX) for key in line} for line in found)
     rows = [json.loads(line) for line in (scored / "held_out.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == [f"synth-900001-{number}" for number in range(3)]
+    recalled = Scoring(load_recipe(tmp_path / "recipe.yaml")[0].scoring, scored)
+    recalled.recall()
+    assert [example.scores for example in recalled.examples] == [row["scores"] for row in rows]
+    (scored / "held_out.jsonl").write_bytes((scored / "held_out.jsonl").read_bytes()[:-30])
+    recalled.examples = []
+    recalled.recall()
+    assert recalled.examples == [], "what is torn is not shown"
 
     resumed = tmp_path / "resumed" / "1-tower"
     shutil.copytree(scored / "checkpoint-4", resumed / "checkpoint-4")
@@ -229,6 +238,13 @@ def test_the_pre_flight_names_what_is_held_out_and_reads_one(
 def test_wrong_settings_are_told(scoring, told, tmp_path, reader_folder, capsys):
     assert run(tmp_path, reader_folder, scoring=scoring)[0] == 2
     assert told in capsys.readouterr().err
+
+
+def test_where_no_process_has_the_whole_model_none_is_scored(tmp_path, reader_folder, monkeypatch, capsys):
+    spread = Sharding("ZeRO-3", deepspeed=True, weights=True)
+    monkeypatch.setattr("training.trainer.sharding_of", lambda recipe: spread)
+    assert run(tmp_path, reader_folder, "--dry-run", scoring=HELD)[0] == 2
+    assert "with ZeRO-3 no process has the whole model" in capsys.readouterr().err
 
 
 def test_character_errors_of_tables():
