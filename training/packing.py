@@ -109,13 +109,29 @@ class Packing:
 
 
 def fill(lengths: list[int], most: int | None) -> list[list[tuple[int, int]]]:
-    """Samples in rows of at most `most` tokens, in their order: (number, length) of each; None: one row."""
+    """Samples in rows of at most `most` tokens, in their order: (number, length) of each; None: one row.
+
+    There are as few rows as their order allows, and these are as short as it allows.
+    """
+    low, high = max(lengths), max(sum(lengths) if most is None else most, *lengths)
+    rows = fewest = _in_rows(lengths, high)
+    while low < high:
+        middle = (low + high) // 2
+        found = _in_rows(lengths, middle)
+        if len(found) > len(fewest):
+            low = middle + 1
+        else:
+            rows, high = found, middle
+    return rows
+
+
+def _in_rows(lengths: list[int], most: int) -> list[list[tuple[int, int]]]:
     rows: list[list[tuple[int, int]]] = []
     room = 0
     for sample, length in enumerate(lengths):
-        if not rows or (most is not None and length > room):
+        if not rows or length > room:
             rows.append([])
-            room = most or 0
+            room = most
         rows[-1].append((sample, length))
         room -= length
     return rows

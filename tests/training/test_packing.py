@@ -177,6 +177,7 @@ def test_cached_features_in_packed_rows(tmp_path, reader):
 
 def test_rows_are_filled_in_order():
     assert fill([3, 4, 9, 2, 2], 8) == [[(0, 3), (1, 4)], [(2, 9)], [(3, 2), (4, 2)]]
+    assert fill([4, 4, 4, 4], 12) == [[(0, 4), (1, 4)], [(2, 4), (3, 4)]], "as many rows, and these short"
     assert fill([3, 4], None) == [[(0, 3), (1, 4)]]
 
 
