@@ -88,5 +88,6 @@ def merged_card(adapter: Path, base: str, name: str, said: str) -> str:
     front["tags"] = [tag for tag in front.get("tags") or ["samvlm"] if tag not in ("lora", "adapter", "peft")]
     if not body.strip():
         body = f"# {name}\n\nThe adapter came without a card: what it was trained on, and how, is not known here.\n"
-    body = with_section(body, "Merged", f"{said} What stands above is about the adapter's training.")
+    title, _, rest = body.strip().partition("\n")
+    body = f"{title}\n\n{said} What follows is the card of the adapter's training.\n{rest}\n"
     return card_text(front, with_section(body, LOADING, loading(name)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import warnings
 
 from transformers.utils import logging
@@ -18,7 +20,8 @@ def run(options: argparse.Namespace) -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        # peft loads DeepSpeed where it is installed, which writes a line about accelerators to standard output.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # peft's, about tied tables, which are looked after
             merged = merge_adapter(
                 options.adapter, options.output, options.base, options.dtype, options.force
