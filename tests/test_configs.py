@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from samvlm.data.samples import RecordSource, SynthSource
+from samvlm.data.datasets import source_of
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.recipe import load_recipe
@@ -41,8 +41,7 @@ def test_loads_and_starts_from_something(path):
         assert recipe.trainer.warmup_steps < recipe.trainer.max_steps
         assert recipe.trainer.save_steps <= recipe.trainer.max_steps
         for source in recipe.data.sources:
-            kind = SynthSource if "synth" in source else RecordSource
-            kind(**source)  # raises for kinds and options that do not exist
+            source_of(source)  # raises for kinds and options that do not exist
         if recipe.model.assemble is not None and isinstance(recipe.model.assemble["tower"], dict):
             parts = dict(recipe.model.assemble)
             parts["characters"] = CHARSET if parts["characters"] == "synth" else parts["characters"]

@@ -192,6 +192,9 @@ def choose(examples: list[Example], metric: str) -> list[tuple[str, Example]]:
     return [(f"{why} by {metric}:", scored[place]) for why, place in places]
 
 
+KINDS = ("drawn without end", "rows that stream")
+
+
 def _data(trainer: Any) -> str:
     """The sources with their shares."""
     sources = trainer.recipe.data.sources
@@ -199,7 +202,7 @@ def _data(trainer: Any) -> str:
     rows = []
     for source, read in zip(sources, trainer.mixture.sources, strict=False):
         rest = {key: value for key, value in source.items() if key != "weight"}
-        count = f"{len(read.rows):,} records" if hasattr(read, "rows") else "drawn without end"
+        count = f"{len(read.rows):,} records" if hasattr(read, "rows") else KINDS[hasattr(read, "table")]
         share = source.get("weight", 1.0) / total
         text = ", ".join(f"{key}: {value}" for key, value in rest.items())
         rows.append(
