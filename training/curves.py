@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import numpy as np
+
 from training.history import PREFIX, best_line, score_lines
 
 COLOURS = ("#1f5fa8", "#d1610d", "#1c7a43", "#8e3fa8", "#b3261e", "#6b6b66")
@@ -12,6 +14,8 @@ PALE, INK, SOFT, LINE = 0.25, "#1d1f21", "#62666b", "#d9d9d4"
 SMOOTH_FROM = 40  # points from which a curve gets a smoothed one in front of it
 SPREAD = 30.0  # of the largest loss over the smallest, from which the axis is logarithmic
 COLUMNS = 3
+# Panels whose titles say enough; behind the first, axes begin at 0.
+ONE = ("Loss", "Learning rate", "Gradient's norm", "Samples a second", "Tokens a second", "Peak memory, GB")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def draw_curves(history: list[dict[str, Any]], title: str, metric: str) -> bytes
 def _series(
     history: list[dict[str, Any]], panel: Panel, metric: str | None = None
 ) -> dict[str, tuple[list[int], list[float]]]:
-    """Steps and values of a panel's figures, by name; of figures that are always equal, the first."""
+    """Steps and values of a panel's figures, by name; of figures that are equal but for rounding, the first."""
     names = list(panel.names)
     if metric is not None:  # the one that chooses comes first, wherever it belongs
         from samvlm.evaluation.scores import LOWER_IS_BETTER
@@ -121,7 +125,10 @@ def _series(
                 values.append(float(value))
     kept = {}
     for name in sorted(found, key=lambda name: names.index(name) if name in names else len(names)):
-        if found[name] not in kept.values():
+        steps, values = found[name]
+        if not any(
+            steps == known and np.allclose(values, others, rtol=1e-3) for known, others in kept.values()
+        ):
             kept[name] = found[name]
     return kept
 
@@ -145,12 +152,12 @@ def _draw(axis: Any, panel: Panel, found: dict[str, tuple[list[int], list[float]
     wide = panel.log == "wide" and lowest > 0 and highest / lowest > SPREAD
     if wide or (panel.log == "always" and lowest > 0 and highest / lowest > 3):
         axis.set_yscale("log")
-    elif panel.title not in ("Learning rate",) and lowest >= 0 and (panel.percent or lowest < 0.5 * highest):
+    elif lowest >= 0 and (panel.percent or panel.title in ONE[1:] or lowest < 0.5 * highest):
         axis.set_ylim(bottom=0)
     if panel.percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axis.set_title(panel.title, fontsize=10, color=INK, loc="left")
-    axis.tick_params(labelsize=8, colors=SOFT, length=2)
+    axis.tick_params(which="both", labelsize=8, colors=SOFT, length=2)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axis.grid(True, color=LINE, linewidth=0.6)
     axis.set_axisbelow(True)
@@ -158,7 +165,7 @@ def _draw(axis: Any, panel: Panel, found: dict[str, tuple[list[int], list[float]
         axis.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axis.spines[side].set_color(LINE)
-    if len(found) > 1 or panel in (SCORES, FAULTS):
+    if len(found) > 1 or panel.title not in ONE:
         axis.legend(fontsize=8, frameon=False)
 
 

@@ -42,6 +42,7 @@ dd { margin: 0; }
 .two > div { min-width: 0; }
 code { font: .92em ui-monospace, monospace; overflow-wrap: anywhere; }
 .example { margin-bottom: 1rem; }
+figure img { cursor: auto; }
 """
 
 
@@ -169,14 +170,12 @@ def _examples(scoring: Any) -> str:
     shown = []
     for number, (why, example) in enumerate(chosen):
         drawn = show_example(example, number, f"example-{number}")
+        image = ""
         try:
-            image = (
-                f'<img class="soft" alt="" src="{image_uri(example.image(), LONGEST)}">'
-                if example.image
-                else ""
-            )
+            if example.image is not None:
+                image = f'<figure><img alt="" src="{image_uri(example.image(), LONGEST)}"></figure>'
         except Exception as error:  # a broken image is what an example may be about
-            image = f'<p class="error">{show_text(str(error))}</p>'
+            image = f'<figure class="error">{show_text(str(error))}</figure>'
         shown.append(f'<p class="soft">{escape(why)}</p>{drawn.start}{image}{drawn.end}')
     return f"<h2>What the last scoring read</h2>{''.join(shown)}"
 
