@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import platform
 from collections import Counter
@@ -18,6 +19,7 @@ import samvlm
 from samvlm.cards import CARD, LOADING, card_text, loading
 from training.stages import counts
 
+logger = logging.getLogger("samvlm.training")
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed")
 NO_LOSS = (
     "learning_rate",
@@ -40,6 +42,16 @@ def write_card(trainer: Trainer, folder: Path) -> None:
         trainer: of the stage, at its end; it has `recipe`, `mixture`, `seen`.
         folder: where the result is written.
     """
+    try:
+        text = describe(trainer)
+    except Exception:  # whatever it is, the weights are worth more than their card
+        logger.exception("the model card was not written")
+        return
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def describe(trainer: Trainer) -> str:
+    """The card of a stage at its end."""
     stage_folder = Path(trainer.args.output_dir)
     name = f"{stage_folder.parent.name}-{stage_folder.name}".strip("-")
     recipe = trainer.recipe
@@ -65,7 +77,7 @@ def write_card(trainer: Trainer, folder: Path) -> None:
     }
     intro = f"# {name}\n\n{introduction(recipe)}\n\n" + UNLICENSED
     body = "\n\n".join([intro, *(f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())])
-    (folder / CARD).write_text(card_text(front, body), encoding="utf-8")
+    return card_text(front, body)
 
 
 UNLICENSED = (
@@ -115,9 +127,10 @@ def about_source(source: Any) -> dict[str, Any]:
         count = len(rows)
     except (AttributeError, TypeError, OSError, ValueError):  # a stream, or a file that has gone since
         count = None
-    where = next(
-        (str(getattr(source, key)) for key in ("records", "parquet", "hub") if hasattr(source, key)), "data"
-    )
+    named = (getattr(source, key, None) for key in ("records", "parquet", "dataset"))
+    where = next((str(name) for name in named if name), "data")
+    if count is None and where == getattr(source, "dataset", None) and not Path(where).exists():
+        found["sources"][where] = 0  # a data set of the hub; its rows pass by uncounted
     name = f"`{Path(where).name if Path(where).exists() else where}`"
     return {"name": name, "records": count, "drawn": False, **found}
 
@@ -157,7 +170,7 @@ def data_lines(trainer: Trainer, data: list[dict[str, Any]]) -> list[str]:
 def counted(names: dict[str, int]) -> str:
     """Names with their numbers, the most frequent first."""
     most = Counter(names).most_common()
-    told = [f"{name} ({count:,})" for name, count in most[:NAMED]]
+    told = [f"{name} ({count:,})" if count else name for name, count in most[:NAMED]]
     return ", ".join([*told, *([f"and {len(most) - NAMED} more"] if len(most) > NAMED else [])])
 
 

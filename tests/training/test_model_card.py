@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from short_runs import STRIPS, at_micro_batch, log_of, write_recipe
 
 from samvlm.cards import UNWRITTEN, read_card
 from samvlm.cli import main as samvlm
-from training.model_card import counted
+from training.model_card import about_source, counted
 from training.recipe import load_recipe
 from training.train import main
 
@@ -116,6 +117,22 @@ def test_the_card_has_the_scores_of_the_step_that_is_the_result(tmp_path, reader
     assert -1 <= float(cell(section, "teds_normalised")) <= 1 and "seconds" not in section
 
 
+def test_streams_are_not_counted_and_hub_data_sets_are_named(tmp_path):
+    rows = about_source(SimpleNamespace(parquet="data/train-*.parquet", dataset=None, weight=1.0))
+    assert (rows["name"], rows["records"], rows["sources"]) == ("`data/train-*.parquet`", None, {})
+    hub = about_source(SimpleNamespace(parquet=None, dataset="someone/tables", weight=1.0))
+    assert hub["records"] is None and counted(hub["sources"]) == "someone/tables"
+    folder = about_source(SimpleNamespace(parquet=None, dataset=str(tmp_path), weight=1.0))
+    assert folder["name"] == f"`{tmp_path.name}`" and folder["sources"] == {}
+
+
 def test_many_names_are_counted():
     told = counted({f"set{number}": 30 - number for number in range(20)})
     assert told.startswith("set0 (30), set1 (29)") and told.endswith("and 8 more")
+
+
+def test_a_card_that_fails_costs_no_result(tmp_path, reader_folder, monkeypatch, caplog):
+    monkeypatch.setattr("training.model_card.hardware", lambda *_: 1 / 0)
+    assert main([str(write_recipe(tmp_path, reader_folder, trainer={"max_steps": 1}))]) == 0
+    assert (tmp_path / "out" / "1-instruct" / "model.safetensors").is_file()
+    assert "the model card was not written" in caplog.text
