@@ -258,3 +258,16 @@ def test_a_run_with_packed_rows(tmp_path, reader_folder):
     collator = Collator(build_reader()[1], mixed=True)
     batch = collator([broken, talk("a", "b"), samples()[2]])
     assert batch["has_image"].tolist() == [False, True] and len(batch["refused"]) == 1
+
+
+def test_a_packed_batch_without_labels_gives_nothing(reader):
+    model, processor = reader
+    broken = dataclasses.replace(samples()[0], image=None)
+    batch = Collator(processor, mixed=True)([broken])
+    assert batch["no_labels"] and batch["has_image"].tolist() == [True]
+    objective = packed_objective(model)
+    objective.zero_grad()
+    loss, figures = objective(**inputs(batch))
+    loss.backward()
+    assert float(loss.detach()) == 0 and figures == {}
+    assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
