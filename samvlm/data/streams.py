@@ -94,11 +94,12 @@ class StreamSource:
     @cached_property
     def read(self) -> Callable[[dict[str, Any], str], Item]:
         """What makes an item of a row. Raises ValueError for columns of no known layout."""
-        folder = self.images
-        if folder is None:
-            given = Path(self.parquet or self.dataset)
+        folder, given = self.images, Path(self.parquet or self.dataset)
+        if folder is None and (
+            self.parquet is not None or given.is_dir()
+        ):  # no rows of the hub name files here
             folder = given if given.is_dir() else given.parent
-        return row_reader(self.table.names, Path(folder))
+        return row_reader(self.table.names, folder and Path(folder))
 
     @property
     def refused(self) -> list[Refusal]:

@@ -149,6 +149,16 @@ def test_columns_of_other_names_and_images_that_are_files(tmp_path):
         stream(path, columns={"image": "pages"}).load(0, 0)
 
 
+def test_rows_of_the_hub_open_no_files_of_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "secret.png").write_bytes(png(1))
+    path = write(tmp_path / "a.parquet", [{"image": str(tmp_path / "secret.png"), "messages": TURNS}])
+    source = StreamSource(dataset="someone/tables")
+    source.__dict__["table"] = stream(path).table
+    with pytest.raises(ValueError, match=r"1 rows in a row cannot be used.*no image bytes"):
+        source.sample(0, 0)
+    assert stream(path).load(0, 0).image.size == (48, 32)
+
+
 def test_rows_that_are_wrong_are_left_out_with_place_and_reason(tmp_path):
     rows = [chat_row(number) for number in range(8)]
     rows[1]["messages"] = rows[1]["messages"][:1]
