@@ -114,7 +114,7 @@ def train_command(
 
 
 def accelerate_command(arguments: Sequence[str], processes: int = 1, machines: Machines = ALONE) -> list[str]:
-    """The same run by `accelerate launch`, for GPUs: on CPUs it starts one process whatever it is told."""
+    """The same run by `accelerate launch`; on CPUs too (trainer.use_cpu), for its --cpu starts one process only."""
     total = processes * machines.count
     command = [sys.executable, "-m", "accelerate.commands.launch", f"--num_processes={total}"]
     command += ["--multi_gpu"] if total > 1 else []
@@ -139,7 +139,7 @@ def launch_lines(arguments: Sequence[str], processes: int = 1, machines: Machine
         where = f"machine {machine.rank}" if machines.count > 1 else "this machine"
         lines += [f"# {where}", shell_line(command, added)]
     if processes * machines.count > 1:
-        lines.append("# or by accelerate (GPUs only: on CPUs it starts one process, whatever it is told)")
+        lines.append("# or by accelerate")
         lines += [shell_line(accelerate_command(arguments, processes, machine), {}) for machine in here]
     return lines
 

@@ -50,6 +50,8 @@ class ShardedTrainer(Trainer):
 
     def _wrap_by_deepspeed(self) -> nn.Module:
         engine, self.optimizer = self.accelerator.prepare(self.objective, self.optimizer)
+        if self.sharding.weights:
+            announce_biases(self.objective.core.model.vision_tower)
         wrapped = self.accelerator.deepspeed_engine_wrapped
         backward = wrapped.backward
 
@@ -130,6 +132,17 @@ def units(core: nn.Module) -> list[nn.Module]:
     return [module for module in core.modules() if type(module).__name__ in names]
 
 
+def announce_biases(tower: nn.Module) -> None:
+    """Let ZeRO-3 gather the bias of every attention's `qkv` with the attention itself, which pads windows with it. It
+    would else gather the bias when it is looked at, and that depends on the image: one process would wait for ever."""
+    from deepspeed.runtime.zero import register_external_parameter
+
+    for module in tower.modules():
+        bias = getattr(getattr(module, "qkv", None), "bias", None)
+        if bias is not None:
+            register_external_parameter(module, bias)
+
+
 def agree_on_sizes(model: nn.Module) -> None:
     """Let the tower run equally often in every process: as each of its runs gathers weights from all, one process
     would else wait for ever where its images have more sizes than another's.
@@ -152,7 +165,13 @@ def agree_on_sizes(model: nn.Module) -> None:
             output.pooler_output[0] = output.pooler_output[0] + 0.0 * blank.sum()
         return output
 
-    model.get_image_features = get_image_features
+    def dummy_features() -> torch.Tensor:
+        # The model's own looks at a weight for this, which ZeRO-3 may gather then, in this process alone.
+        parameter = next(model.parameters())
+        pixels = torch.zeros(1, 3, side, side, dtype=parameter.dtype, device=parameter.device)
+        return model.get_image_features(pixels).pooler_output[0]
+
+    model.get_image_features, model.dummy_features = get_image_features, dummy_features
 
 
 def local_state(state: Any) -> Any:
