@@ -99,7 +99,7 @@ def _matrices(module: nn.Module, text: object = None, embeddings: bool = True) -
     experts = getattr(text, "num_local_experts", None) or getattr(text, "num_experts", None)
     met = getattr(text, "num_experts_per_tok", 1) / experts if experts else 1.0
     return sum(
-        p.numel() * (met if p.ndim == 3 else 1.0)
+        _size(p) * (met if p.ndim == 3 else 1.0)
         for p in module.parameters()
         if p.ndim > 1 and id(p) not in skipped
     )
@@ -109,8 +109,13 @@ def _share(module: nn.Module, embeddings: bool = True) -> float:
     """The share of a module's matrices that trains."""
     skipped = set() if embeddings else _embeddings(module)
     matrices = [p for p in module.parameters() if p.ndim > 1 and id(p) not in skipped]
-    trained = sum(p.numel() for p in matrices if p.requires_grad)
-    return trained / max(1, sum(p.numel() for p in matrices))
+    trained = sum(_size(p) for p in matrices if p.requires_grad)
+    return trained / max(1, sum(map(_size, matrices)))
+
+
+def _size(parameter: nn.Parameter) -> int:
+    """Weights in a parameter; of 4 bits, two are kept in a byte."""
+    return parameter.numel() * (2 if parameter.dtype == torch.uint8 else 1)
 
 
 def _embeddings(module: nn.Module) -> set[int]:

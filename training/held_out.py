@@ -57,7 +57,9 @@ def overlap(benchmark: Benchmark, dataset: MixtureDataset) -> tuple[list[str], l
     for source in dataset.sources:
         if not isinstance(source, RecordSource):
             if not hasattr(source, "synth"):
-                unknown.append(str(source))
+                unknown.append(
+                    str(getattr(source, "parquet", None) or getattr(source, "dataset", None) or source)
+                )
             continue
         if not sizes:
             continue

@@ -21,12 +21,12 @@ class Pace:
     Args:
         core: the model that trains.
         device: it is on.
+        dtype: that it computes in.
         world: how many processes train: samples and tokens are those of all.
     """
 
-    def __init__(self, core: nn.Module, device: torch.device, world: int = 1):
-        self.flops, self.device, self.world = StepFlops(core), device, world
-        self.dtype = next(core.parameters()).dtype
+    def __init__(self, core: nn.Module, device: torch.device, dtype: torch.dtype, world: int = 1):
+        self.flops, self.device, self.dtype, self.world = StepFlops(core), device, dtype, world
         self.batches: list[
             tuple[int, Any, Any, Any]
         ] = []  # samples, image sizes, known, lengths of sequences

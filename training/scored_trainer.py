@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import Trainer
 from transformers.integrations import TensorBoardCallback
 
@@ -36,7 +37,8 @@ class ScoredTrainer(Trainer):
         if scoring.data is not None:
             self.scoring = Scoring(scoring, folder, args.process_index, args.world_size)
             self.add_callback(ScoreOnTime(self))
-        self.pace = Pace(self.objective.core, args.device, args.world_size)
+        dtype = getattr(torch, self.recipe.model.dtype)
+        self.pace = Pace(self.objective.core, args.device, dtype, args.world_size)
         self.report = Report(self, folder)
         if scoring.report:
             self.add_callback(self.report)

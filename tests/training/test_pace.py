@@ -59,7 +59,7 @@ def test_pauses_do_not_count_and_waiting_does(monkeypatch):
     monkeypatch.setattr(pace.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(pace, "matmul_peak", lambda *args: 1e9)
     model, processor = build_reader()
-    measured = Pace(model, torch.device("cpu"))
+    measured = Pace(model, torch.device("cpu"), torch.float32)
     measured.begin()
     assert measured.figures() == {}, "nothing was trained"
     batch = Collator(processor)(draw_strips(2))
