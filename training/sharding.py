@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,6 +146,12 @@ def prepare_processes(recipe: "Recipe") -> None:
     on_cpu = recipe.trainer.use_cpu or not torch.cuda.is_available()
     if on_cpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
+        if (
+            shutil.which("ninja") is None
+        ):  # pip puts it beside an interpreter whose folder may not be on the path
+            os.environ["PATH"] = os.pathsep.join(
+                [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+            )
         missing = [tool for tool in (os.environ.get("CXX", "g++"), "ninja") if shutil.which(tool) is None]
         if missing:
             raise ValueError(
