@@ -153,7 +153,7 @@ def _draw(axis: Any, panel: Panel, found: dict[str, tuple[list[int], list[float]
     if wide or (panel.log == "always" and lowest > 0 and highest / lowest > 3):
         axis.set_yscale("log")
     elif lowest >= 0 and (panel.percent or panel.title in ONE[1:] or lowest < 0.5 * highest):
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * highest or 1.0)
     if panel.percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axis.set_title(panel.title, fontsize=10, color=INK, loc="left")
