@@ -31,7 +31,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts.tower_peers
 from samvlm import SamVisionTower, SamVisionTowerConfig
-from samvlm.model import native_attention
+from samvlm.model import cpu_path, native_attention
 from scripts.tower_peers import gflops, hf_twin, meta_twin, metas_encoder, random_weights
 
 MODELS = {
@@ -57,14 +57,14 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
     found: dict[str, Method] = {"samvlm": ours}
     cpu = options.device == "cpu"
     if cpu and not options.train and native_attention.library() is not None:
-        works = native_attention.works
+        works = cpu_path.kernel_works
 
         def without_kernel(pixels: torch.Tensor) -> torch.Tensor:
-            native_attention.works = lambda dtype: False
+            cpu_path.kernel_works = lambda dtype: False
             try:
                 return ours(pixels)
             finally:
-                native_attention.works = works
+                cpu_path.kernel_works = works
 
         found["samvlm, PyTorch alone"] = without_kernel
     square = grid == (tower.config.image_size // tower.config.patch_size,) * 2
@@ -227,20 +227,20 @@ def profile(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, in
     tower = random_weights(SamVisionTower(SamVisionTowerConfig(**MODELS[options.model])), options.seed)
     tower.to(device=options.device, dtype=dtype)
     pixels = torch.randn(options.batch, 3, *size).to(device=options.device, dtype=dtype)
-    kernel = native_attention.attention
+    kernel = cpu_path.attention
 
     def named(*arguments):
         with torch.profiler.record_function("fused attention"):
             return kernel(*arguments)
 
-    native_attention.attention = named
+    cpu_path.attention = named
     try:
         with torch.inference_mode():
             tower(pixels)
             with torch.profiler.profile() as watch:
                 tower(pixels)
     finally:
-        native_attention.attention = kernel
+        cpu_path.attention = kernel
     key = "self_cpu_time_total" if options.device == "cpu" else "self_device_time_total"
     print(f"\n{str(dtype)[6:]}, {size[0]}x{size[1]}")
     print(watch.key_averages().table(sort_by=key, row_limit=12, max_name_column_width=40))

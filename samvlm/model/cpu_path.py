@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import native_attention
+from .native_attention import attention, reversed_table, takes
+from .native_attention import works as kernel_works
 from .onednn import linear, linear_add
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ def norm(module: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
 def attend(module: SamAttention, x: Tensor) -> Tensor:
     """(B, H, W, embed_dim) -> the same, before the output projection."""
     qkv = linear(x, module.qkv.weight, module.qkv.bias)
-    if not (native_attention.works(qkv.dtype) and native_attention.takes(module.head_dim)):
+    if not (kernel_works(qkv.dtype) and takes(module.head_dim)):
         return module.attend_places(qkv)
-    tables = [native_attention.reversed_table(table) for table in (module.rel_pos_h, module.rel_pos_w)]
-    return native_attention.attention(qkv, module.qkv.bias, *tables, module.num_heads, module.window_size)
+    tables = [reversed_table(table) for table in (module.rel_pos_h, module.rel_pos_w)]
+    return attention(qkv, module.qkv.bias, *tables, module.num_heads, module.window_size)
 
 
 def run_neck(neck: SamNeck, hidden_states: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from sam_reference import random_tower, relative_error
 
-from samvlm.model import cpu_path, native_attention, onednn
+from samvlm.model import cpu_path, modeling_sam_vision, native_attention, onednn
 
 SMALL = {
     "embed_dim": 64,
@@ -26,7 +26,7 @@ def way(request, monkeypatch):
     if request.param == "fused kernel" and native_attention.library() is None:
         pytest.skip("samvlm was installed without a C++ compiler")
     if request.param != "fused kernel":
-        monkeypatch.setattr(native_attention, "works", lambda dtype: False)
+        monkeypatch.setattr(cpu_path, "kernel_works", lambda dtype: False)
     if request.param == "no oneDNN":
         monkeypatch.setattr(onednn, "works", lambda dtype: False)
     return request.param
@@ -34,7 +34,7 @@ def way(request, monkeypatch):
 
 @pytest.fixture
 def served(monkeypatch) -> list[bool]:
-    """What `cpu_path.serves` answered."""
+    """What `serves` answered."""
     answers = []
     serves = cpu_path.serves
 
@@ -42,7 +42,7 @@ def served(monkeypatch) -> list[bool]:
         answers.append(serves(*arguments))
         return answers[-1]
 
-    monkeypatch.setattr(cpu_path, "serves", listen)
+    monkeypatch.setattr(modeling_sam_vision, "serves", listen)
     return answers
 
 
