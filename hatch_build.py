@@ -35,4 +35,4 @@ class NativeHook(BuildHookInterface):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
         if version != "editable":
-            build_data["force_include"][str(library)] = "samvlm/model/native/libsamvlm.so"
+            build_data["force_include"][str(library)] = "samvlm/model/native/attention.dso"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .attention import relative_attention
 
-LIBRARY = Path(__file__).parent / "native" / "libsamvlm.so"
+LIBRARY = Path(__file__).parent / "native" / "attention.dso"
 LANES = 16  # floats that the kernel may read behind the end of a table
 MAX_DIM = 512
 logger = logging.getLogger("samvlm.model")

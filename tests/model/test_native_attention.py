@@ -142,19 +142,19 @@ def test_wrong_numbers_are_noticed(fault, monkeypatch, caplog):
 
 
 def test_a_damaged_library_is_told_and_left_aside(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(native_attention, "LIBRARY", tmp_path / "libsamvlm.so")
+    monkeypatch.setattr(native_attention, "LIBRARY", tmp_path / "attention.dso")
     assert native_attention.library.__wrapped__() is None and not caplog.text
-    (tmp_path / "libsamvlm.so").write_bytes(b"\x7fELF and nothing more")
+    (tmp_path / "attention.dso").write_bytes(b"\x7fELF and nothing more")
     assert native_attention.library.__wrapped__() is None
-    assert "libsamvlm.so cannot be used" in caplog.text
+    assert "attention.dso cannot be used" in caplog.text
 
 
 def test_it_is_built_from_its_source(tmp_path, monkeypatch):
     if build.compiler() is None:
         pytest.skip("no C++ compiler")
-    library = build.build(tmp_path / "libsamvlm.so")
+    library = build.build(tmp_path / "attention.dso")
     assert hasattr(ctypes.CDLL(str(library)), "samvlm_attention")
-    assert [path.name for path in tmp_path.iterdir()] == ["libsamvlm.so"]
+    assert [path.name for path in tmp_path.iterdir()] == ["attention.dso"]
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(OSError, match="failed"):
         build.build(library)

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-LIBRARY = FOLDER / "libsamvlm.so"
+LIBRARY = FOLDER / "attention.dso"  # no ".so", which Python would take for a module of its own
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fno-exceptions", "-fno-rtti", "-ffp-contract=fast", "-Wall"]
 AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mfma"]
 SETS = {"plain": [], "avx2": ["-mavx2", "-mfma"], "avx512": AVX512, "avx512_bf16": [*AVX512, "-mavx512bf16"]}
