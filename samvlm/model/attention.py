@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .onednn import linear
+
 SMALL_GRID = 1024  # up to this many tokens the bias is small (12 MiB a head at most) and written down
 CHUNK_ELEMENTS = 2**21  # scores held at a time by the chunked path (8 MiB in fp32)
 
@@ -94,13 +96,13 @@ def chunked_attention(
     rows = max(1, min(tokens, CHUNK_ELEMENTS // tokens))
     output = torch.empty_like(query)
     for head in range(batch * heads):
-        key_t = key[head].transpose(0, 1)
+        keys, values_t = key[head].contiguous(), value[head].transpose(0, 1).contiguous()
         for start in range(0, tokens, rows):
             part = slice(start, start + rows)
-            scores = (query[head, part] @ key_t).view(-1, height, width)
+            scores = linear(query[head, part], keys).view(-1, height, width)
             scores.add_(rel_h[head, part]).add_(rel_w[head, part])
             weights = scores.flatten(1).softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-            torch.mm(weights, value[head], out=output[head, part])
+            output[head, part] = linear(weights, values_t)
     return output.view(batch, heads, tokens, dim)
 
 

@@ -13,6 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_samvlm import SamVisionTowerConfig
 from .connector import POOLS, check_grid
+from .cpu_path import own_stream, run_block, run_neck, serves
 from .image_processing_samvlm import SamVlmImageProcessor
 from .vision_layers import SamAttention, SamNeck, SamPatchEmbed, SamVisionBlock, sincos_positions
 
@@ -121,10 +122,15 @@ class SamVisionTower(PreTrainedModel):
             # The top left part of the table: where SAM's padding to the bottom right would put this image.
             hidden_states = hidden_states + self.pos_embed[:, :height, :width]  # (B, H, W, embed_dim)
             states = [hidden_states.flatten(1, 2) if 0 in wanted else None]
+            light = serves(self.layers, self.neck, hidden_states)
+            if light:
+                hidden_states = own_stream(hidden_states)
             for number, layer in enumerate(self.layers, start=1):
-                hidden_states = layer(hidden_states)
-                states.append(hidden_states.flatten(1, 2) if number in wanted else None)
-            features = self.neck(hidden_states)  # (B, output_channels, H, W)
+                hidden_states = run_block(layer, hidden_states) if light else layer(hidden_states)
+                state = hidden_states.flatten(1, 2) if number in wanted else None
+                states.append(state.to(self.dtype, copy=True) if light and number in wanted else state)
+            # (B, output_channels, H, W)
+            features = run_neck(self.neck, hidden_states) if light else self.neck(hidden_states)
             states.append(self.pool(features) if len(states) in wanted else None)
         output = SamVisionTowerOutput(
             last_hidden_state=features, hidden_states=tuple(states) if wanted else None

@@ -47,14 +47,13 @@ class SamAttention(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, H, W, embed_dim) -> the same"""
-        height, width = hidden_states.shape[1:3]
-        qkv = self.qkv(hidden_states)  # (B, H, W, 3 * embed_dim)
-        if self.window_size:
-            attended = self.attend(self.split_windows(qkv))
-            attended = self.join_windows(attended, height, width)
-        else:
-            attended = self.attend(qkv)
-        return self.proj(attended)
+        return self.proj(self.attend_places(self.qkv(hidden_states)))
+
+    def attend_places(self, qkv: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim), within windows or over the whole grid"""
+        if not self.window_size:
+            return self.attend(qkv)
+        return self.join_windows(self.attend(self.split_windows(qkv)), *qkv.shape[1:3])
 
     def attend(self, qkv: torch.Tensor) -> torch.Tensor:
         """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim)"""

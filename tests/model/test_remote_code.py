@@ -125,7 +125,8 @@ def test_the_tower_alone(tmp_path):
     image = Image.radial_gradient("L").resize((200, 90))
     pixels = SamVlmImageProcessor.for_tower(tower.config)(image, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
-        assert torch.equal(tower(pixels).last_hidden_state, torch.load(tmp_path / "map.pt"))
+        found = torch.load(tmp_path / "map.pt")  # without the compiled kernel, which stays behind
+        assert torch.allclose(tower(pixels).last_hidden_state, found, rtol=1e-4, atol=1e-5)
 
 
 def test_the_exported_folder_is_an_ordinary_one_too(tiny_checkpoint, tmp_path):

@@ -1,0 +1,313 @@
+"""Time SAM's image encoder: samvlm's tower against transformers' and Meta's, the same weights, in one run.
+
+    python scripts/bench_tower.py                               # ViT-B, 1024x1024, fp32 and bf16
+    python scripts/bench_tower.py --sizes 1024x1024 1024x320    # by aspect
+    python scripts/bench_tower.py --train                       # forward and backward, all weights trainable
+    python scripts/bench_tower.py --model h --dtypes bfloat16 --batch 8 --device cuda --compile
+    python scripts/bench_tower.py --profile                     # where the time goes
+
+The methods take turns, round after round; the figures are medians, "+-" half the distance of the quartiles. "x sdpa" is
+how many times as fast as transformers with sdpa. "limit" is the time by the limit: that of the products of the real
+tokens alone at the speed of this machine's oneDNN (on a GPU: of its matrix product), measured in the same rounds. "MiB" is
+the peak during the forward over what was resident before it, by the operating system's count. "error" is the relative
+L2 distance to transformers' eager fp32. Methods whose package is not installed are left out, and that is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts.tower_peers
+from samvlm import SamVisionTower, SamVisionTowerConfig
+from samvlm.model import cpu_path, native_attention
+from scripts.tower_peers import gflops, hf_twin, meta_twin, metas_encoder, random_weights
+
+MODELS = {
+    "b": {},
+    "l": {"embed_dim": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "mlp_dim": 4096,
+          "global_attn_indexes": [5, 11, 17, 23]},
+    "h": {"embed_dim": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "mlp_dim": 5120,
+          "global_attn_indexes": [7, 15, 23, 31]},
+    "tiny": {"embed_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_dim": 128,
+             "global_attn_indexes": [1], "image_size": 256, "output_channels": 32},
+}  # fmt: skip
+GEMM = (4096, 768, 3072)
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+Method = Callable[[torch.Tensor], torch.Tensor]
+
+
+def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int, int]) -> dict[str, Method]:
+    """What is timed, by name; the first is the reference of the ratios' names."""
+
+    def ours(pixels: torch.Tensor) -> torch.Tensor:
+        return tower(pixels).last_hidden_state
+
+    found: dict[str, Method] = {"samvlm": ours}
+    cpu = options.device == "cpu"
+    if cpu and not options.train and native_attention.library() is not None:
+        works = cpu_path.kernel_works
+
+        def without_kernel(pixels: torch.Tensor) -> torch.Tensor:
+            cpu_path.kernel_works = lambda dtype: False
+            try:
+                return ours(pixels)
+            finally:
+                cpu_path.kernel_works = works
+
+        found["samvlm, PyTorch alone"] = without_kernel
+    square = grid == (tower.config.image_size // tower.config.patch_size,) * 2
+    for attention in ("sdpa", "eager"):
+        if not square:
+            break  # transformers takes squares of its own size only
+        model = place(hf_twin(tower, attention), tower, options)
+        found[f"transformers {attention}"] = lambda pixels, model=model: model(pixels).last_hidden_state
+        if options.compile:
+            compiled = torch.compile(model)
+            found[f"transformers {attention}, compiled"] = lambda pixels, model=compiled: (
+                model(pixels).last_hidden_state
+            )
+    if find_spec("segment_anything") is None:
+        print("segment_anything is not installed: Meta's code is left out", file=sys.stderr)
+    else:
+        with metas_encoder() as encoder:
+            found["Meta"] = place(meta_twin(encoder, tower, None if square else grid), tower, options)
+    if options.compile:
+        compiled_tower = torch.compile(tower)
+        found["samvlm, compiled"] = lambda pixels: compiled_tower(pixels).last_hidden_state
+    unknown = set(options.only or found) - set(found)
+    if unknown:
+        raise ValueError(f"--only {', '.join(sorted(unknown))}: the methods are {', '.join(found)}")
+    return {name: method for name, method in found.items() if not options.only or name in options.only}
+
+
+def place(model: torch.nn.Module, tower: SamVisionTower, options: argparse.Namespace) -> torch.nn.Module:
+    return model.to(device=options.device, dtype=tower.dtype)
+
+
+def wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def resident(field: str) -> float:
+    """MiB of this process by the kernel's count: VmRSS now, VmHWM at most since the last reset."""
+    return int(re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text())[1]) / 1024
+
+
+def once(method: Method, pixels: torch.Tensor, options: argparse.Namespace) -> tuple[float, float | None]:
+    """Seconds of one call, and MiB at its peak over those before it (None where nobody counts)."""
+    before = None
+    if options.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() / 2**20
+    elif RESET.exists():
+        RESET.write_text("5")
+        before = resident("VmRSS")
+    wait(options.device)
+    start = time.perf_counter()
+    if options.train:
+        method(pixels).square().mean().backward()
+    else:
+        with torch.inference_mode():
+            method(pixels)
+    wait(options.device)
+    seconds = time.perf_counter() - start
+    if before is None:
+        return seconds, None
+    peak = torch.cuda.max_memory_allocated() / 2**20 if options.device != "cpu" else resident("VmHWM")
+    return seconds, peak - before
+
+
+def gemm_rate(dtype: torch.dtype, device: str) -> float:
+    """GFLOP/s of one large matrix product."""
+    scale = 1 if device == "cpu" else 4
+    rows, inner, columns = (side * scale for side in GEMM)
+    x, weight = (torch.randn(*shape, device=device).to(dtype) for shape in ((rows, inner), (columns, inner)))
+    if device == "cpu":
+        product = lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # noqa: E731
+    else:
+        product = lambda: torch.nn.functional.linear(x, weight)  # noqa: E731
+    product()
+    times = []
+    for _ in range(3):
+        wait(device)
+        start = time.perf_counter()
+        product()
+        wait(device)
+        times.append(time.perf_counter() - start)
+    return 2e-9 * rows * inner * columns / min(times)
+
+
+def measure(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, int]) -> dict:
+    """All methods on images of one size (height, width) in one dtype."""
+    config = SamVisionTowerConfig(**MODELS[options.model])
+    tower = random_weights(SamVisionTower(config), options.seed)
+    pixels = torch.randn(options.batch, 3, *size, generator=torch.Generator().manual_seed(options.seed))
+    grid = tuple(side // config.patch_size for side in size)
+    right = exact(tower, pixels, grid)
+    tower.to(device=options.device, dtype=dtype)
+    pixels = pixels.to(device=options.device, dtype=dtype)
+    found = methods(tower, options, grid)
+    if not options.train:
+        tower.requires_grad_(False)
+    rows = {name: {"seconds": [], "mib": []} for name in found}
+    for name, method in found.items():
+        with torch.inference_mode():
+            result = method(pixels).float().cpu()
+        rows[name]["error"] = ((result - right).norm() / right.norm()).item()
+        once(method, pixels, options)  # compiles, packs, warms up
+    rates = []
+    for round_number in range(options.rounds):
+        rates.append(gemm_rate(dtype, options.device))
+        for name, method in found.items():
+            seconds, mib = once(method, pixels, options)
+            rows[name]["seconds"].append(seconds)
+            rows[name]["mib"].append(mib)
+        print(f"\rround {round_number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
+    print("\r", end="", file=sys.stderr)
+    rate = statistics.median(rates)
+    floor = gflops(config, *size) * options.batch * (3 if options.train else 1) / rate
+    return {"dtype": str(dtype)[6:], "size": size, "gemm": rate, "floor": floor, "rows": rows}
+
+
+def exact(tower: SamVisionTower, pixels: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """The definition in fp32: every matrix written down."""
+    kept = tower.config._attn_implementation
+    tower.config._attn_implementation = "eager"
+    try:
+        with torch.inference_mode():
+            return tower(pixels).last_hidden_state
+    finally:
+        tower.config._attn_implementation = kept
+
+
+def spread(values: list[float]) -> float:
+    """Half the distance of the quartiles."""
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2
+
+
+def show(result: dict, options: argparse.Namespace) -> None:
+    """One table."""
+    height, width = result["size"]
+    what = "forward and backward" if options.train else "forward"
+    print(
+        f"\nViT-{options.model.upper()}, {height}x{width}, batch {options.batch}, {result['dtype']}, {what}: "
+        f"the products alone take {1e3 * result['floor']:.4g} ms at {result['gemm']:.0f} GFLOP/s"
+    )
+    print(f"{'':<30}{'ms':>9}{'+-':>8}{'images/s':>10}{'x sdpa':>8}{'limit':>7}{'MiB':>7}{'error':>10}")
+    medians = {name: statistics.median(row["seconds"]) for name, row in result["rows"].items()}
+    base = medians.get("transformers sdpa")
+    for name, row in result["rows"].items():
+        mib = [value for value in row["mib"] if value is not None]
+        print(
+            f"{name:<30}{1e3 * medians[name]:>9.4g}{1e3 * spread(row['seconds']):>8.3g}"
+            f"{options.batch / medians[name]:>10.4g}{f'{base / medians[name]:.2f}' if base else '-':>8}"
+            f"{medians[name] / result['floor']:>7.2f}{f'{statistics.median(mib):.0f}' if mib else '-':>7}"
+            f"{row['error']:>10.1e}"
+        )
+
+
+def profile(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, int]) -> None:
+    """Where one forward of the tower spends its time."""
+    tower = random_weights(SamVisionTower(SamVisionTowerConfig(**MODELS[options.model])), options.seed)
+    tower.to(device=options.device, dtype=dtype)
+    pixels = torch.randn(options.batch, 3, *size).to(device=options.device, dtype=dtype)
+    kernel = cpu_path.attention
+
+    def named(*arguments):
+        with torch.profiler.record_function("fused attention"):
+            return kernel(*arguments)
+
+    cpu_path.attention = named
+    try:
+        with torch.inference_mode():
+            tower(pixels)
+            with torch.profiler.profile() as watch:
+                tower(pixels)
+    finally:
+        cpu_path.attention = kernel
+    key = "self_cpu_time_total" if options.device == "cpu" else "self_device_time_total"
+    print(f"\n{str(dtype)[6:]}, {size[0]}x{size[1]}")
+    print(watch.key_averages().table(sort_by=key, row_limit=12, max_name_column_width=40))
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """`1024x320` as (1024, 320)."""
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if sides is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 1024x320 (height x width)")
+    return int(sides[1]), int(sides[2])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=MODELS, default="b")
+    parser.add_argument(
+        "--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"]
+    )
+    parser.add_argument("--sizes", nargs="+", type=size_of, default=[(1024, 1024)], metavar="HxW")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--train", action="store_true", help="forward and backward, all weights trainable")
+    parser.add_argument("--compile", action="store_true", help="also compiled by torch.compile")
+    parser.add_argument("--only", nargs="+", metavar="METHOD", help="these methods alone")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="all figures as JSON")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    path = native_attention.instruction_set() or "PyTorch's operators (no compiled kernel)"
+    print(
+        f"{processor()}, {options.threads} threads, torch {torch.__version__}, transformers "
+        f"{version('transformers')}; samvlm's attention: {path}"
+    )
+    results = []
+    try:
+        if options.rounds < 1 or options.batch < 1:
+            raise ValueError("--rounds and --batch: at least 1")
+        for size in options.sizes:
+            for name in options.dtypes:
+                if options.profile:
+                    profile(options, getattr(torch, name), size)
+                    continue
+                results.append(measure(options, getattr(torch, name), size))
+                show(results[-1], options)
+    except ValueError as error:
+        print(f"bench_tower: {error}", file=sys.stderr)
+        return 2
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    return 0
+
+
+def processor() -> str:
+    """The processor's name, or the GPU's."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
