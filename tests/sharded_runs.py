@@ -29,6 +29,7 @@ from safetensors.torch import load_file
 from short_runs import STRIPS, log_of, write_recipe
 from transformers.models.llama import modeling_llama  # noqa: F401
 
+from samvlm.data.datasets import SizeBatchSampler
 from training import train
 from training.objective import Objective
 from training.sharding import FOLDER
@@ -120,7 +121,8 @@ class Runs:
         one, two = self.folder / f"{name}-one", self.folder / f"{name}-{way}"
         if not one.exists():
             trainer = {"gradient_accumulation_steps": 2}
-            self.trained(self.recipe(f"{name}-recipe-one", trainer=trainer, data=data), one, world=1)
+            alone = self.recipe(f"{name}-recipe-one", trainer=trainer, data=data)
+            self.trained(alone, one, world=1, before=note_sizes(one))
         recipe = self.recipe(f"{name}-recipe", data=data)
         self.trained(recipe, two, *self.words(way), before=note_sizes(two))
         logs = [log_of(folder / "1-tower") for folder in (one, two)]
@@ -136,7 +138,8 @@ class Runs:
         broken = whole.with_name(whole.name + "-broken") / stage.name
         broken.mkdir(parents=True)
         shutil.copytree(stage / "checkpoint-2", broken / "checkpoint-2")
-        self.trained(recipe, broken.parent, *self.words(way), "--resume", "auto")
+        words = [*self.words(way), "--resume", "auto"]
+        self.trained(recipe, broken.parent, *words, before=note_sizes(broken.parent))
         (file,) = (path.name for path in stage.glob("*model.safetensors"))
         a, b = (load_file(folder / file) for folder in (stage, broken))
         logs = [[{key: line[key] for key in EXACT} for line in log_of(folder)] for folder in (stage, broken)]
@@ -150,7 +153,7 @@ class Runs:
             "lora-recipe", stage={"lora": LORA}, model={"dtype": "bfloat16"}, trainer=trainer
         )
         whole = self.folder / f"lora-{way}"
-        self.trained(recipe, whole, *self.words(way))
+        self.trained(recipe, whole, *self.words(way), before=note_sizes(whole))
         return self.resumed(way, recipe, whole)
 
     def with_a_bad_loss(self, way: str) -> list[dict]:
@@ -174,9 +177,12 @@ class Runs:
 
 
 def note_sizes(path: Path) -> Callable[[int], None]:
-    """Let each process write down, for every micro-batch, how many sizes its images have; 0: there is none."""
+    """Let each process write down, for every micro-batch, how many sizes its images have; 0: there is none.
+    Batches are planned from few samples, so that packed ones have images of several sizes now and then."""
 
     def watch(rank: int) -> None:
+        plain = SizeBatchSampler.__init__
+        SizeBatchSampler.__init__ = lambda *args, **settings: plain(*args, **settings | {"window": 20})
         forward, file = Objective.forward, path.with_suffix(f".{rank}").open("w")
 
         def noted(self, **batch):

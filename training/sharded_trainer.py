@@ -156,10 +156,10 @@ def agree_on_sizes(model: nn.Module) -> None:
     def get_image_features(
         pixel_values: torch.Tensor, image_sizes: torch.Tensor | None = None, **kwargs
     ) -> Any:
-        output = encode(pixel_values, image_sizes=image_sizes, **kwargs)
         runs = len(group_by_size(pixel_values, image_sizes))
         most = torch.tensor(runs, device=pixel_values.device)
-        dist.all_reduce(most, dist.ReduceOp.MAX)
+        dist.all_reduce(most, dist.ReduceOp.MAX)  # before any weight is gathered
+        output = encode(pixel_values, image_sizes=image_sizes, **kwargs)
         for _ in range(int(most) - runs):
             blank = encode(pixel_values.new_zeros(1, pixel_values.shape[1], side, side)).pooler_output[0]
             output.pooler_output[0] = output.pooler_output[0] + 0.0 * blank.sum()
