@@ -55,6 +55,8 @@ class Preflight:
         """Look, and say what was seen. Raises ValueError, with the remedy, for what would end the run later."""
         self.check_model()
         self.check_disk()
+        if self.trainer.sharding is not None and not self.trainer.sharding.weights:
+            self.model.to(self.trainer.args.device)  # DeepSpeed would do it behind this
         with untouched(self.model, self.trainer.args.device), without_cache(self.trainer):
             batches = planned(self.trainer)
             self.read(batches)
