@@ -33,7 +33,17 @@ RANK = {
     "vllm_plugin": 4,
 }
 STANDS_ALONE = {"model": {"model"}, "data": {"data"}, "metrics": {"metrics", "data"}}
-TRAINING_MAY = {"model", "data", "features", "evaluation", "metrics", "grammar", "generation", "adapters", "cards"}
+TRAINING_MAY = {
+    "model",
+    "data",
+    "features",
+    "evaluation",
+    "metrics",
+    "grammar",
+    "generation",
+    "adapters",
+    "cards",
+}
 MODEL_MAY = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL"}
 NEVER_IN_SAMVLM = {"training", "scripts", "configs", "tests"}
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "segment-anything": "segment_anything"}

@@ -11,7 +11,6 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, TrainerState, TrainingArguments
 
@@ -179,7 +178,6 @@ class SamVlmTrainer(ScoredTrainer, ShardedTrainer):
         """The gradient's norm; the last before a step is taken. A step with a loss or gradient that is no finite
         number is not: without gradients the optimizer changes nothing."""
         norm = super()._get_grad_norm(model, grad_norm)
-        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self.guard.judge(self.state.global_step + 1, norm):
             for name, values in self.step_figures.items():
                 self.figures[name] += values

@@ -78,7 +78,11 @@ def test_several_documents_are_stages_in_turn(load):
         ("name: align", "lora: {quantize: 8bit}", r"stage\.lora\.quantize='8bit': 4bit"),
         ("name: align", "guide_layers: [one]", r"guide_layers\[0\]='one': a number is needed"),
         ("[{synth: table}]", "[]", r"data\.sources is empty"),
-        ("{synth: table}", "{weight: 1}", r"data\.sources: .* needs one of synth: KIND, records: FILE, parquet: FILES and "),
+        (
+            "{synth: table}",
+            "{weight: 1}",
+            r"data\.sources: .* needs one of synth: KIND, records: FILE, parquet: FILES and ",
+        ),
         ("max_pixels: 5.0e+5", "input_noise: 1", r"data\.input_noise=1\.0: a share"),
         ("max_pixels: 5.0e+5", "max_images: 0", r"data\.max_images=0: at least 1"),
         ("{name: align}", "[align]", r"stage: expected a mapping, got \['align'\]"),
