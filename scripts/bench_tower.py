@@ -16,6 +16,8 @@ L2 distance to transformers' eager fp32. Methods whose package is not installed 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import platform
 import re
@@ -113,6 +115,8 @@ def once(method: Method, pixels: torch.Tensor, options: argparse.Namespace) -> t
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated() / 2**20
     elif RESET.exists():
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed is not resident any more
         RESET.write_text("5")
         before = resident("VmRSS")
     wait(options.device)
