@@ -111,7 +111,7 @@ def arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
         logging_steps=settings.logging_steps,
         report_to=settings.report_to,
         seed=settings.seed,
-        use_cpu=settings.use_cpu,
+        use_cpu=settings.use_cpu or not torch.accelerator.is_available(),  # said or not: gloo needs it
         remove_unused_columns=False,
         logging_nan_inf_filter=False,
         dataloader_num_workers=recipe.data.workers,
