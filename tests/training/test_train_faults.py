@@ -126,7 +126,8 @@ def test_two_processes_train_as_one_with_twice_the_accumulation(dense_only, tmp_
     assert main([str(recipe)]) == 0
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     overrides = ["trainer.gradient_accumulation_steps=1", f"trainer.output_dir={tmp_path / 'two'}"]
-    said = dense_only or torch.accelerator.is_available()  # a machine without a GPU need not be told to use none
+    # a machine without a GPU need not be told to use none
+    said = dense_only or torch.accelerator.is_available()
     overrides.append(f"trainer.use_cpu={str(said).lower()}")
     done = subprocess.run(
         [sys.executable, *launcher, str(TRAIN), str(recipe), *overrides],
