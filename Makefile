@@ -4,7 +4,7 @@
 PYTHON       ?= python3
 VENV         ?= .venv
 PIP_FLAGS    ?= -q
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+PYTEST_FLAGS ?= -n 2 --dist loadfile --max-worker-restart 0
 
 BIN    := $(VENV)/bin
 SAMPLE := samvlm/assets/sample_table.png
