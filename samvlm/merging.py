@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from transformers import AutoProcessor, PreTrainedModel
 
 from .adapters import adapter_settings, base_of, load_base, with_adapter
 from .cards import CARD, merged_card
+from .data.whole_files import check_new_folder, whole_folder
 from .model.configuration_samvlm import SamVlmConfig
 
 HEADS = "training_heads.safetensors"  # of the tower, for later stages of training
@@ -77,7 +74,7 @@ def merge_adapter(
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     base = str(base) if base is not None else base_of(adapter)
-    _check_output(output, (adapter, Path(base)), force)
+    check_new_folder(output, (adapter, Path(base)), force)
     model = load_base(base, adapter)
     table, tied = model.get_input_embeddings().weight, model.config.tie_word_embeddings
     peft_model = with_adapter(model, adapter, settings)
@@ -108,7 +105,7 @@ def merge_adapter(
         said += (
             " In training the base model was in 4 bits; here it has its whole weights, so answers may differ."
         )
-    with _aside(output) as folder:
+    with whole_folder(output) as folder:
         model.save_pretrained(folder)
         _compare(model, folder)
         processor.save_pretrained(folder)
@@ -153,27 +150,6 @@ def frozen_digest(model: nn.Module, dtype: torch.dtype) -> str:
         if not weight.requires_grad
     }
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-
-
-def _check_output(output: Path, sources: tuple[Path, ...], force: bool) -> None:
-    """Raise ValueError where the checkpoint may not be written to `output`."""
-    here = output.resolve()
-    for source in sources:
-        there = source.resolve()
-        if source.is_dir() and (here == there or here in there.parents):
-            raise ValueError(f"{output}: is, or holds, {source}, which is merged; name another folder")
-    if not output.exists():
-        if not output.absolute().parent.is_dir():
-            output.absolute().parent.mkdir(parents=True)
-        return
-    if not force:
-        raise ValueError(f"{output}: exists already; name another folder, or replace it with --force")
-    if not output.is_dir() or (any(output.iterdir()) and not (output / "config.json").is_file()):
-        raise ValueError(f"{output}: exists and is no checkpoint folder, which --force does not replace")
-    if inner := [path.name for path in output.iterdir() if path.is_dir()]:
-        raise ValueError(
-            f"{output}: holds the folder {inner[0]}, which --force would delete; name another folder"
-        )
 
 
 def _check_base(peft_model: nn.Module, adapter: Path, base: str, force: bool) -> bool:
@@ -228,35 +204,6 @@ def _compare(model: PreTrainedModel, folder: Path) -> None:
     pointers = {wanted[name].data_ptr() for name in found}
     if lost := [name for name, weight in wanted.items() if weight.data_ptr() not in pointers]:
         raise OSError(f"{lost[0]} was not written")
-
-
-@contextlib.contextmanager
-def _aside(output: Path) -> Iterator[Path]:
-    """A folder that becomes `output` when the block ends well, on the disk to the last byte; else nothing is left of
-    it, and what was there stays."""
-    parent = output.absolute().parent
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{output.name}-"))
-    old = folder.with_name(folder.name + "-old")
-    try:
-        yield folder
-        for path in (*folder.rglob("*"), folder) if os.name == "posix" else ():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)  # mkdtemp's are private
-        if output.exists():
-            os.replace(output, old)
-        os.replace(folder, output)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if old.exists() and not output.exists():
-            os.replace(old, output)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _short(base: str) -> str:

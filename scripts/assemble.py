@@ -4,7 +4,10 @@ python scripts/assemble.py --tower sam_vit_b_01ec64.pth --language-model Qwen/Qw
 """
 
 import argparse
+import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from samvlm.model.assembly import assemble
@@ -16,7 +19,7 @@ def arguments() -> argparse.ArgumentParser:
     add(
         "--tower",
         required=True,
-        help="Meta's .pth, a SAM folder or hub name, or a samvlm tower or model folder",
+        help="weights of SAM, GOT-OCR2, DeepSeek-OCR, Vary … (docs/towers.md), or a samvlm tower or model folder",
     )
     add(
         "--language-model",
@@ -31,35 +34,61 @@ def arguments() -> argparse.ArgumentParser:
     add("--no-bias", action="store_true", help="linear layers without bias")
     add("--longest-edge", type=int, help="longest side of an image in pixels; default: the tower's own size")
     add("--max-upscale", type=float, help="never enlarge an image by more than this")
-    add("--pad-to-square", action="store_true", help="SAM's square instead of the image's own aspect")
+    add(
+        "--pad-to-square",
+        action=argparse.BooleanOptionalAction,
+        help="a square instead of the image's own aspect (default: as the tower was trained; SAM's: own aspect)",
+    )
+    add(
+        "--keep-aspect",
+        action=argparse.BooleanOptionalAction,
+        help="resize to the longest edge, or to the square whatever the aspect (default: as the tower was trained)",
+    )
     add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="of the saved weights")
     add("--seed", default=0, type=int, help="of the new weights")
     return parser
 
 
+@contextlib.contextmanager
+def what_is_found_is_said() -> Iterator[None]:
+    """Print what the assembly logs of the tower's source."""
+    logger, handler = logging.getLogger("samvlm.model.assembly"), logging.StreamHandler(sys.stdout)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Assemble and save; returns 0, or 2 after one line on what was wrong."""
     args = arguments().parse_args(argv)
-    image = {"pad_to_square": args.pad_to_square, "max_upscale": args.max_upscale}
+    image = {"pad_to_square": args.pad_to_square, "keep_aspect": args.keep_aspect}
+    image = {key: value for key, value in image.items() if value is not None}
+    image["max_upscale"] = args.max_upscale
     if args.longest_edge is not None:
         image["size"] = {"longest_edge": args.longest_edge}
     try:
         if args.output.exists() and (not args.output.is_dir() or any(args.output.iterdir())):
             raise ValueError(f"--output {args.output} is not empty: name a new folder.")
-        model, processor = assemble(
-            args.tower,
-            args.language_model,
-            connector={
-                "compressor": args.compressor,
-                "factor": args.factor,
-                "depth": args.depth,
-                "act": args.act,
-                "bias": not args.no_bias,
-            },
-            image=image,
-            seed=args.seed,
-            dtype=args.dtype,
-        )
+        with what_is_found_is_said():
+            model, processor = assemble(
+                args.tower,
+                args.language_model,
+                connector={
+                    "compressor": args.compressor,
+                    "factor": args.factor,
+                    "depth": args.depth,
+                    "act": args.act,
+                    "bias": not args.no_bias,
+                },
+                image=image,
+                seed=args.seed,
+                dtype=args.dtype,
+            )
         model.save_pretrained(args.output)
         processor.save_pretrained(args.output)
     except (ValueError, OSError) as error:

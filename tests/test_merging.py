@@ -198,7 +198,7 @@ def test_what_cannot_be_merged_says_why(pair, tmp_path, capsys):
             merge_adapter(source, tmp_path / "out")
     save_file(weights, file)
     for output, force, told in (
-        (base, True, "is merged"),
+        (base, True, "is read"),
         (tmp_path, True, "holds"),
         (file, True, "no checkpoint"),
     ):

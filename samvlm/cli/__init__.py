@@ -1,4 +1,4 @@
-"""The command line: samvlm parse, chat, train, merge, eval, data, features."""
+"""The command line: samvlm parse, chat, train, merge, convert, eval, data, features."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "chat": run_chat,
         "train": run_train,
         "merge": run_merge,
+        "convert": run_convert,
         "eval": run_eval,
         "eval-compare": run_compare,
         "data": run_data,
@@ -72,6 +73,13 @@ def run_train(options: argparse.Namespace) -> int:
 def run_merge(options: argparse.Namespace) -> int:
     """`samvlm merge`."""
     from .merge import run
+
+    return run(options)
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    """`samvlm convert`."""
+    from .convert import run
 
     return run(options)
 

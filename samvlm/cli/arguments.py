@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .convert_arguments import add_convert
 from .data_arguments import add_data
 from .eval_arguments import add_eval, rewritten
 from .features_arguments import add_features
@@ -56,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command",
         required=True,
-        metavar="parse | chat | train | merge | eval | data | features",
+        metavar="parse | chat | train | merge | convert | eval | data | features",
         parser_class=_Parser,
     )
 
@@ -150,6 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--print-launch", action="store_true", help="print the commands for every machine, and run nothing"
     )
     add_merge(add)
+    add_convert(add)
     add_eval(add, positive)
     add_data(add, positive)
     add_features(add, positive)

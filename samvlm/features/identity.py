@@ -61,7 +61,7 @@ def space_of(model: nn.Module, image_processor: Any, dtype: str | None = None) -
         for key, value in tower.config.to_dict().items()
         if not key.startswith(("_", "transformers"))
     }
-    for key in ("dtype", "torch_dtype", "architectures", "name_or_path", "auto_map"):
+    for key in ("dtype", "torch_dtype", "architectures", "name_or_path", "auto_map", "images"):
         config.pop(key, None)
     about = {
         "format": FORMAT,

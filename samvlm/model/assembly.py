@@ -1,11 +1,10 @@
 """The first checkpoint: a tower, a language model, a new connector, the added tokens and the processor."""
 
-from pathlib import Path
+import logging
 
 import torch
 from transformers import (
     CONFIG_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -14,10 +13,14 @@ from transformers import (
 
 from .characters import CHAT_TOKENS, character_tokenizer
 from .configuration_samvlm import SamVisionTowerConfig, SamVlmConfig
+from .connector import Connector
 from .image_processing_samvlm import SamVlmImageProcessor
 from .modeling_sam_vision import SamVisionTower
 from .modeling_samvlm import SamVlmForConditionalGeneration
 from .processing_samvlm import SamVlmProcessor
+from .sources import IMAGE_SETTINGS, find_tower
+
+logger = logging.getLogger(__name__)
 
 IMAGE_TOKEN = "<image>"
 OTSL_TOKENS = ("<fcel>", "<ecel>", "<lcel>", "<ucel>", "<xcel>", "<nl>", "<ched>", "<rhed>", "<srow>")
@@ -35,14 +38,16 @@ def assemble(
     """Put a model together from parts.
 
     Args:
-        tower: a SAM source (Meta `.pth`, Hugging Face folder or name), a folder of a samvlm tower or whole model, or
-            the settings of a `SamVisionTowerConfig` for a new, random tower.
+        tower: whatever `SamVisionTower.from_source` reads (SAM, GOT-OCR2, DeepSeek-OCR …), a folder of a samvlm tower
+            or whole model, or the settings of a `SamVisionTowerConfig` for a new, random tower. Where it has
+            convolutions behind the map and `connector` asks for the "conv" compressor, these start from them.
         language_model: folder or hub name of a causal language model, or the settings of a new one with its
             `model_type`.
         characters: the characters of a new character tokenizer, for a new language model; a pretrained one brings
             its own tokenizer.
         connector: `compressor`, `factor`, `depth`, `act`, `bias` of the [`Connector`].
-        image: settings of the [`SamVlmImageProcessor`].
+        image: settings of the [`SamVlmImageProcessor`]; what is left out is as the tower's weights were trained, save
+            that images of SAM's keep their own aspect instead of being padded to the square.
         seed: for all new weights.
         dtype: of all weights, such as "bfloat16"; default float32.
 
@@ -52,7 +57,8 @@ def assemble(
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"dtype {dtype!r} does not exist: choose float32, bfloat16 or float16.")
     torch.manual_seed(seed)
-    vision_tower = _tower(tower)
+    vision_tower, convs = _tower(tower)
+    image = _image_settings(vision_tower.config, image)
     decoder, tokenizer = _language_model(language_model, characters)
     _add_tokens(tokenizer, decoder)
     connector = {"compressor": "avg_pool", "factor": 4, "depth": 2, "act": "gelu", "bias": True} | (
@@ -66,6 +72,7 @@ def assemble(
     )
     model = SamVlmForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(vision_tower.state_dict())
+    _warm_start(model.model.multi_modal_projector, convs)
     model.model.language_model.load_state_dict(decoder.base_model.state_dict())
     model.lm_head.weight.data.copy_(decoder.get_output_embeddings().weight)
     model.tie_weights()
@@ -79,9 +86,7 @@ def assemble(
     if tokenizer.bos_token_id is None:
         model.generation_config.bos_token_id = None
     processor = SamVlmProcessor(
-        image_processor=SamVlmImageProcessor.for_tower(
-            vision_tower.config, connector["factor"], **(image or {})
-        ),
+        image_processor=SamVlmImageProcessor.for_tower(vision_tower.config, connector["factor"], **image),
         tokenizer=tokenizer,
         patch_size=vision_tower.config.patch_size,
         pool_factor=connector["factor"],
@@ -89,13 +94,48 @@ def assemble(
     return model.eval(), processor
 
 
-def _tower(source: str | dict) -> SamVisionTower:
+def _tower(source: str | dict) -> tuple[SamVisionTower, dict[str, torch.Tensor]]:
+    """The tower, and the weights of the convolutions that its source has behind it; {} for none."""
     if isinstance(source, dict):
-        return SamVisionTower(SamVisionTowerConfig(**source))
-    config = Path(source) / "config.json"
-    if config.is_file() and AutoConfig.from_pretrained(source).model_type == SamVisionTowerConfig.model_type:
-        return SamVisionTower.from_pretrained(source)
-    return SamVisionTower.from_sam(source)
+        return SamVisionTower(SamVisionTowerConfig(**source)), {}
+    found = find_tower(source)
+    for line in found.report():
+        logger.info("%s", line)
+    return found.load(SamVisionTower), found.load_compressor()
+
+
+@torch.no_grad()
+def _warm_start(connector: Connector, convs: dict[str, torch.Tensor]) -> None:
+    """Start the connector's convolutions from those of the tower's source, where they fit, and say what was done."""
+    if not convs:
+        return
+    if connector.compressor is None:
+        logger.info(
+            'compressor: the tower has convolutions behind it; compressor "conv" would start from them'
+        )
+        return
+    for name, weight in connector.compressor.named_parameters():
+        if name not in convs:
+            said = "is new: the tower's source has none"
+        elif convs[name].shape != weight.shape:
+            said = f"is new: {tuple(convs[name].shape)} does not fit {tuple(weight.shape)}"
+        else:
+            weight.copy_(convs[name])
+            said = f"starts from the tower's source, {tuple(weight.shape)}"
+        logger.info("compressor: %s %s", name, said)
+
+
+def _image_settings(config: SamVisionTowerConfig, image: dict | None) -> dict:
+    """The settings of the image processor that differ from the source's. SAM's square is the image in its own aspect
+    with zeros around it, which are left out unless asked for; other towers see what they were trained with."""
+    settings, told = dict(image or {}), config.images or {}
+    own_aspect = settings.get("keep_aspect", told.get("keep_aspect", True))
+    at_top_left = told.get("placement", "top_left") == "top_left" and told.get("background") is None
+    if own_aspect and at_top_left:
+        settings.setdefault("pad_to_square", False)
+    if told:  # from now on the tower sees other images than its source did
+        config.images = {**told, **{key: settings[key] for key in IMAGE_SETTINGS if key in settings}}
+    return settings
 
 
 @torch.no_grad()

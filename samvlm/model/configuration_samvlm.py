@@ -33,6 +33,8 @@ class SamVisionTowerConfig(PreTrainedConfig):
         token_pool_factor: by how much per side: 1, 2 or 4.
         attention_path: "auto", or one path for every block: "plain", "bias", "chunked", "folded"
             (see `samvlm/model/attention.py`; all give the same numbers).
+        images: settings of the [`SamVlmImageProcessor`] that the weights were trained with, where they are of others;
+            no number of the tower depends on them.
     """
 
     model_type = "samvlm_vision"
@@ -55,6 +57,7 @@ class SamVisionTowerConfig(PreTrainedConfig):
     token_pool: Literal["avg_pool", "pixel_unshuffle"] = "avg_pool"
     token_pool_factor: int = 4
     attention_path: Literal["auto", "plain", "bias", "chunked", "folded"] = "auto"
+    images: dict | None = None
     hidden_size: int | None = None
 
     def __post_init__(self, **kwargs):

@@ -1,4 +1,7 @@
-"""Document images to tensors: longest side to a fixed length, then a canvas of whole steps (or SAM's square)."""
+"""Document images to tensors: longest side to a fixed length, then a canvas of whole steps (or SAM's square), or the
+ways of other towers: squashed to a square, or in the middle of a grey one."""
+
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,6 +20,13 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 
 from .text_scale import text_height as measure_text_height
 
+# How many of the canvas's free pixels come before the image.
+PLACEMENTS = {
+    "top_left": lambda free: 0,
+    "center": lambda free: free // 2,
+    "center_even": lambda free: round(free * 0.5),
+}
+
 
 class SamVlmImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
@@ -29,12 +39,23 @@ class SamVlmImageProcessorKwargs(ImagesKwargs, total=False):
     text_height (`float`, *optional*):
         Bring the text to this font size in pixels (estimated from the image, see `text_scale.py`) instead of the
         image to the longest edge, which remains the limit.
+    keep_aspect (`bool`):
+        False: resize to the square, whatever the image's aspect, as GOT-OCR2 and Vary do.
+    background (`list[int]`, *optional*):
+        Colour of the canvas around the image, R, G and B in [0, 255], painted before the normalisation (DeepSeek-OCR:
+        127, 127, 127); None: zeros after it, as SAM pads.
+    placement (`str`):
+        Where the image lies on its canvas: "top_left" (SAM); "center", an odd pixel below and right of it
+        (transformers' DeepSeek-OCR-2); "center_even", half pixels rounded to even (Pillow's `ImageOps.pad`, DeepSeek-OCR).
     """
 
     canvas_step: int
     pad_to_square: bool
     max_upscale: float | None
     text_height: float | None
+    keep_aspect: bool
+    background: list[int] | None
+    placement: Literal["top_left", "center", "center_even"]
 
 
 class SamVlmImageProcessor(PilBackend):
@@ -42,7 +63,8 @@ class SamVlmImageProcessor(PilBackend):
     SAM's preprocessing at native aspect: the image is resized (bilinear) so that its longest side is
     `size["longest_edge"]`, scaled to [0, 1], normalised, and padded with zeros at the bottom and right up to a canvas
     of whole `canvas_step`s, or to the square. With `pad_to_square=True` and the defaults the result is that of
-    transformers' `SamImageProcessor`.
+    transformers' `SamImageProcessor`; `keep_aspect`, `background` and `placement` give those of other towers, which
+    `source_layouts.PREPROCESSING` lists.
 
     Returns a batch with `pixel_values` (B, 3, height, width), the largest canvas of the batch, and `image_sizes`
     (B, 2): height and width of each image's own canvas in it.
@@ -60,6 +82,9 @@ class SamVlmImageProcessor(PilBackend):
     pad_to_square = False
     max_upscale = None
     text_height = None
+    keep_aspect = True
+    background = None
+    placement = "top_left"
     valid_kwargs = SamVlmImageProcessorKwargs
     model_input_names = ["pixel_values", "image_sizes"]
 
@@ -69,10 +94,20 @@ class SamVlmImageProcessor(PilBackend):
             raise ValueError(
                 f"size longest_edge={self.size.longest_edge} must be a multiple of canvas_step={self.canvas_step}."
             )
+        if not self.keep_aspect and (self.max_upscale is not None or self.text_height is not None):
+            raise ValueError(
+                f"keep_aspect=False makes every image the square: leave out max_upscale={self.max_upscale} and "
+                f"text_height={self.text_height}."
+            )
+        if self.placement not in PLACEMENTS:
+            raise ValueError(f"placement={self.placement!r}: choose one of {', '.join(PLACEMENTS)}.")
+        if self.background is not None and not all(0 <= value <= 255 for value in self.background):
+            raise ValueError(f"background={self.background}: give a colour of three numbers from 0 to 255.")
 
     @classmethod
     def for_tower(cls, config: PreTrainedConfig, factor: int = 4, **kwargs) -> "SamVlmImageProcessor":
-        """What a tower with configuration `config` takes, its map condensed `factor` times a side behind it.
+        """What a tower with configuration `config` takes, its map condensed `factor` times a side behind it; for a tower
+        with weights of others, as these were trained (`config.images`).
 
         Args:
             kwargs: settings that differ from the tower's.
@@ -80,7 +115,7 @@ class SamVlmImageProcessor(PilBackend):
         token = config.patch_size * factor  # pixels a side of one visual token
         steps = [step for step in (token * max(1, 64 // token), token) if config.image_size % step == 0]
         settings = {"size": {"longest_edge": config.image_size}, "canvas_step": (steps or [token])[0]}
-        return cls(**{**settings, **kwargs})
+        return cls(**{**settings, **(getattr(config, "images", None) or {}), **kwargs})
 
     def process_image(
         self, image: ImageInput, do_convert_rgb: bool | None = None, **kwargs: Unpack[ImagesKwargs]
@@ -97,19 +132,31 @@ class SamVlmImageProcessor(PilBackend):
         longest_edge: int | None = None,
         max_upscale: float | None = None,
         text_scale: float | None = None,
+        keep_aspect: bool | None = None,
+        placement: str | None = None,
     ) -> tuple[int, int]:
         """Height and width in pixels after resizing, before padding; at least 1 each.
 
         Args:
             text_scale: what brings the text to its size; the longest edge remains the limit.
         """
-        scale = (longest_edge or self.size.longest_edge) / max(height, width)
+        longest, largest = longest_edge or self.size.longest_edge, max(height, width)
+        if not (self.keep_aspect if keep_aspect is None else keep_aspect):
+            return longest, longest
+        scale = full = longest / largest
         if text_scale is not None:
             scale = min(scale, text_scale)
         limit = max_upscale if max_upscale is not None else self.max_upscale
         if limit is not None:
             scale = min(scale, limit)
-        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+        placement = placement or self.placement
+        if placement == "top_left":  # each rounds as the code that it stands for
+            sides = [int(side * scale + 0.5) for side in (height, width)]
+        elif placement == "center_even" and scale == full:
+            sides = [round(side / largest * longest) for side in (height, width)]
+        else:
+            sides = [round(side * scale) for side in (height, width)]
+        return max(1, sides[0]), max(1, sides[1])
 
     def text_scale(self, image: np.ndarray, text_height: float | None = None) -> float | None:
         """The factor that brings the text of an image, (3, height, width) in [0, 255], to `text_height` pixels."""
@@ -125,6 +172,8 @@ class SamVlmImageProcessor(PilBackend):
         canvas_step: int | None = None,
         pad_to_square: bool | None = None,
         max_upscale: float | None = None,
+        keep_aspect: bool | None = None,
+        placement: str | None = None,
     ) -> tuple[int, int]:
         """Height and width in pixels of the canvas that an image of height x width is put on."""
         if self.text_height is not None:
@@ -137,7 +186,7 @@ class SamVlmImageProcessor(PilBackend):
         if square:
             return longest, longest
         step = canvas_step or self.canvas_step
-        resized = self.resized_shape(height, width, longest, max_upscale)
+        resized = self.resized_shape(height, width, longest, max_upscale, None, keep_aspect, placement)
         return tuple(-(-side // step) * step for side in resized)
 
     def resize(
@@ -147,13 +196,17 @@ class SamVlmImageProcessor(PilBackend):
         resample: PILImageResampling | None = None,
         max_upscale: float | None = None,
         text_height: float | None = None,
+        keep_aspect: bool | None = None,
+        placement: str | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """(3, height, width) -> (3, new height, new width), aspect kept, longest side `size.longest_edge`."""
+        """(3, height, width) -> (3, new height, new width), longest side `size.longest_edge`."""
         if not size.longest_edge:
             raise ValueError(f"size needs the key 'longest_edge', got {size}.")
         scale = self.text_scale(image, text_height)
-        height, width = self.resized_shape(*get_image_size(image), size.longest_edge, max_upscale, scale)
+        height, width = self.resized_shape(
+            *get_image_size(image), size.longest_edge, max_upscale, scale, keep_aspect, placement
+        )
         return super().resize(image, SizeDict(height=height, width=width), resample=resample, **kwargs)
 
     def _preprocess(
@@ -171,38 +224,56 @@ class SamVlmImageProcessor(PilBackend):
         pad_to_square: bool,
         max_upscale: float | None,
         text_height: float | None,
+        keep_aspect: bool,
+        background: list[int] | None,
+        placement: str,
         return_tensors: str | None = None,
         **kwargs,
     ) -> BatchFeature:
         prepared, sizes = [], []
         for image in images:
             if do_resize:
-                image = self.resize(image, size, resample, max_upscale, text_height)
+                image = self.resize(image, size, resample, max_upscale, text_height, keep_aspect, placement)
             height, width = image.shape[-2:]
+            own = (size.longest_edge, size.longest_edge)
+            if not pad_to_square:
+                own = (-(-height // canvas_step) * canvas_step, -(-width // canvas_step) * canvas_step)
+            if height > own[0] or width > own[1]:
+                raise ValueError(
+                    f"an image of {height}x{width} pixels does not fit the square: leave do_resize on."
+                )
+            sizes.append(own)
+            if background is not None:
+                image = placed(image, own, placement, background)
             if do_rescale:
                 image = self.rescale(image, rescale_factor)
             if do_normalize:
                 image = self.normalize(image, image_mean, image_std)
-            prepared.append(image)
-            if pad_to_square:
-                sizes.append((size.longest_edge, size.longest_edge))
-            else:
-                sizes.append(
-                    (-(-height // canvas_step) * canvas_step, -(-width // canvas_step) * canvas_step)
-                )
+            prepared.append(placed(image, own, placement))
         if not prepared:
             raise ValueError("no images: give at least one.")
         canvas = tuple(max(sides) for sides in zip(*sizes, strict=True))
         pixel_values = np.zeros((len(prepared), prepared[0].shape[0], *canvas), dtype=np.float32)
         for i, image in enumerate(prepared):
-            height, width = image.shape[-2:]
-            if height > canvas[0] or width > canvas[1]:
-                raise ValueError(
-                    f"an image of {height}x{width} pixels does not fit the square: leave do_resize on."
-                )
-            pixel_values[i, :, :height, :width] = image
+            pixel_values[i, :, : image.shape[-2], : image.shape[-1]] = image
         data = {"pixel_values": pixel_values, "image_sizes": np.array(sizes, dtype=np.int64)}
         return BatchFeature(data=data, tensor_type=return_tensors)
+
+
+def placed(
+    image: np.ndarray, canvas: tuple[int, int], placement: str, colour: list[int] | None = None
+) -> np.ndarray:
+    """An image (3, height, width) on a canvas (3, *canvas) of a colour; None: zeros."""
+    if image.shape[-2:] == canvas:
+        return image
+    filled = np.zeros((image.shape[0], *canvas), dtype=image.dtype)
+    if colour is not None:
+        filled[:] = np.asarray(colour, dtype=image.dtype)[:, None, None]
+    top, left = (
+        PLACEMENTS[placement](whole - side) for whole, side in zip(canvas, image.shape[-2:], strict=True)
+    )
+    filled[:, top : top + image.shape[-2], left : left + image.shape[-1]] = image
+    return filled
 
 
 def as_seen(image: Image.Image) -> Image.Image:

@@ -192,19 +192,29 @@ class SamVisionTower(PreTrainedModel):
             SamVlmImageProcessor.for_tower(self.config).save_pretrained(save_directory)
 
     @classmethod
-    def from_sam(cls, path: str, **kwargs) -> "SamVisionTower":
-        """The tower from SAM's own weights: Meta's `.pth` file or a Hugging Face SAM folder or hub name.
+    def from_source(cls, path: str | Path, preprocessing: str | None = None, **kwargs) -> "SamVisionTower":
+        """The tower from weights of others, recognised by the names of their tensors: SAM (Meta's `.pth`, Hugging Face
+        folders), HQ-SAM, GOT-OCR2, DeepSeek-OCR and -OCR-2, Vary, DeepSeek-VL, fine-tunes of them and encoders cut
+        out of them; docs/towers.md lists all. Only the tower's tensors are read, and no code that a file may hold.
 
         Args:
-            path: `sam_vit_{b,l,h}*.pth`, or a folder or hub name of a `SamModel` / `SamVisionModel`.
-            kwargs: settings of `SamVisionTowerConfig` such as `token_pool`.
+            path: a weight file (`.pth`, `.pt`, `.bin`, `.safetensors`), or the folder or hub name of a model.
+            preprocessing: what the weights were trained with, where the names do not tell: a name in
+                `samvlm.model.source_layouts.PREPROCESSING`. It becomes `config.images`, which
+                `SamVlmImageProcessor.for_tower` and saved folders follow.
+            kwargs: settings of `SamVisionTowerConfig` that the weights do not decide, such as `token_pool`.
 
         Raises:
-            ValueError: the file is not a SAM checkpoint, weights are missing or of another shape.
+            ValueError: no tower was found, or weights are missing, unknown, of another shape or not finite.
         """
-        from .sources import load_sam_tower
+        from .sources import load_tower
 
-        return load_sam_tower(cls, path, **kwargs)
+        return load_tower(cls, path, preprocessing, **kwargs)
+
+    @classmethod
+    def from_sam(cls, path: str | Path, **kwargs) -> "SamVisionTower":
+        """The same as `from_source`, by its older name."""
+        return cls.from_source(path, **kwargs)
 
 
 def group_by_size(

@@ -90,7 +90,7 @@ class SamVlmProcessor(ProcessorMixin):
     def _get_num_multimodal_tokens(self, image_sizes=None, **kwargs) -> MultiModalData:
         if image_sizes is None:
             return MultiModalData()
-        keys = ("size", "canvas_step", "pad_to_square", "max_upscale")
+        keys = ("size", "canvas_step", "pad_to_square", "max_upscale", "keep_aspect", "placement")
         settings = {key: kwargs[key] for key in keys if kwargs.get(key) is not None}
         shapes = [self.image_processor.canvas_shape(h, w, **settings) for h, w in image_sizes]
         return MultiModalData(

@@ -1,18 +1,20 @@
-"""Reading the towers of others: Meta's segment-anything `.pth` files and Hugging Face SAM folders or hub names."""
+"""Reading the towers of others: SAM, HQ-SAM, GOT-OCR2, DeepSeek-OCR and -OCR-2, Vary and what is laid out like them."""
 
-import json
 import logging
-import pickle
 import re
 from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers.utils import cached_file
 
+from .checkpoint_files import Checkpoint, WeightFile, open_checkpoint, read_json
 from .configuration_samvlm import SamVisionTowerConfig
+from .sam_names import to_hf
+from .source_layouts import OWN_TOWER, PREPROCESSING, Layout, reason_to_ignore, recognise
+from .source_sizes import check_tensors, read_sizes, some
 
 if TYPE_CHECKING:
     from .modeling_sam_vision import SamVisionTower
@@ -20,242 +22,274 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PARTS = ("patch_embed", "pos_embed", "blocks", "layers", "neck")  # of Meta's encoder and Hugging Face's
-SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
-INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-# Meta's names to Hugging Face's (transformers, convert_sam_to_hf.py); what stands in neither line is the same.
-META_NAMES = (
-    (r"^patch_embed\.proj\.", "patch_embed.projection."),
-    (r"^blocks\.", "layers."),
-    (r"^(layers\.\d+)\.norm([12])\.", r"\1.layer_norm\2."),
-    (r"^neck\.0\.", "neck.conv1."),
-    (r"^neck\.1\.", "neck.layer_norm1."),
-    (r"^neck\.2\.", "neck.conv2."),
-    (r"^neck\.3\.", "neck.layer_norm2."),
-)
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+# What others keep beside the parts and runs only behind the encoder.
+BEHIND = ("net_2", "net_3", "proj", "downsamples", "neck_hd", "hd_alpha_downsamples")
+COMPRESSOR = "compressor.safetensors"  # in our own tower folders: the source's convolutions behind the map
 SIZES = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
+IMAGE_SETTINGS = (
+    "image_mean",
+    "image_std",
+    "resample",
+    "keep_aspect",
+    "background",
+    "placement",
+    "pad_to_square",
+)
+KEPT = ("token_pool", "token_pool_factor", "attention_path", "initializer_range")
+WRAPPERS = ("module", "_orig_mod", "model", "transformer")  # parts of names that tell nothing
+FILTERS = {0: "nearest", 1: "Lanczos", 2: "bilinear", 3: "bicubic"}
 
 
-def load_sam_tower(cls: type["SamVisionTower"], path: str | Path, **config_kwargs) -> "SamVisionTower":
-    """A [`SamVisionTower`] with the weights of a SAM checkpoint, in the checkpoint's own precision.
+@dataclass(frozen=True)
+class TowerSource:
+    """A checkpoint in which a tower was found; nothing of it has been read but names and shapes.
+
+    checkpoint: the file or files
+    layout:     whose they are
+    prefix:     what stands before the encoder's names
+    names:      of the tower's tensors: ours to those in the checkpoint
+    convs:      names in the checkpoint of the compressor's convolutions, the first first; () if it has none
+    ignored:    all other names, with the reason
+    sizes:      settings of the `SamVisionTowerConfig`
+    images:     settings of the `SamVlmImageProcessor`
+    more:       other settings of the `SamVisionTowerConfig`, of our own folders
+    """
+
+    checkpoint: Checkpoint
+    layout: Layout
+    prefix: str
+    names: dict[str, str]
+    convs: tuple[str, ...]
+    ignored: dict[str, str]
+    sizes: dict
+    images: dict
+    more: dict
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The narrowest that holds every tensor of the tower as it is."""
+        dtypes = [self.checkpoint.dtype(name) for name in self.names.values()]
+        widest = dtypes[0]
+        for dtype in dtypes:
+            widest = torch.promote_types(widest, dtype)
+        return widest
+
+    def load(self, cls: type["SamVisionTower"], **config_kwargs) -> "SamVisionTower":
+        """The tower, in the checkpoint's own precision.
+
+        Args:
+            cls: the tower's class.
+            config_kwargs: settings of [`SamVisionTowerConfig`] that the weights do not decide, such as `token_pool`.
+
+        Raises:
+            ValueError: settings that the weights decide; weights that are not finite.
+        """
+        path = self.checkpoint.path
+        fixed = sorted(k for k, v in config_kwargs.items() if k in self.sizes and v != self.sizes[k])
+        if fixed:
+            raise ValueError(f"{path} decides {', '.join(fixed)} by its weights: leave these settings out.")
+        config = SamVisionTowerConfig(**{**self.sizes, **self.more, "images": self.images, **config_kwargs})
+        with torch.device("meta"):
+            tower = cls(config)
+        tensors = {ours: self.checkpoint.read(theirs).to(self.dtype) for ours, theirs in self.names.items()}
+        broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise ValueError(f"{path}: weights that are not finite (NaN or infinite): {some(broken)}.")
+        tower.load_state_dict(tensors, assign=True)
+        tower.config.dtype = self.dtype
+        return tower.eval()
+
+    def load_compressor(self) -> dict[str, torch.Tensor]:
+        """The weights of the convolutions behind the map, named as in a `ConvCompressor` ("convs.0.weight" first); {} if
+        it has none."""
+        beside = self.checkpoint.find(COMPRESSOR) if not self.convs else None
+        if beside is not None:
+            file = WeightFile(beside)
+            return {name: file.read(name) for name in sorted(file.names)}
+        return {f"convs.{i}.weight": self.checkpoint.read(name) for i, name in enumerate(self.convs)}
+
+    def report(self) -> list[str]:
+        """What was found, line by line."""
+        count = sum(torch.Size(self.checkpoint.shape(name)).numel() for name in self.names.values())
+        width, depth = self.sizes["embed_dim"], self.sizes["num_hidden_layers"]
+        size = SIZES.get((width, depth), f"a ViT of {depth} blocks, {width} wide")
+        lines = [
+            f"{self.checkpoint.path}: {self.layout.title}; licence: {self.layout.licence}",
+            f"tower: {size}, {len(self.names)} tensors, {count:,} parameters, "
+            f"{str(self.dtype).removeprefix('torch.')}, under {self.prefix!r}",
+        ]
+        shapes = [self.checkpoint.shape(name) for name in self.convs]
+        if shapes:
+            steps = " -> ".join(str(width) for width in (shapes[0][1], *(shape[0] for shape in shapes)))
+            lines.append(
+                f"compressor: {len(shapes)} convolutions, {steps} channels ({', '.join(self.convs)})"
+            )
+        elif self.checkpoint.find(COMPRESSOR):
+            lines.append(f"compressor: {COMPRESSOR}")
+        groups = Counter((reason, group(name)) for name, reason in self.ignored.items())
+        for reason in dict.fromkeys(reason for reason, _ in groups):
+            parts = ", ".join(f"{count} x {part}" for (why, part), count in groups.items() if why == reason)
+            lines.append(f"not read: {reason} ({parts})")
+        lines.append(f"images: {in_words(self.images, self.sizes['image_size'])}")
+        return lines
+
+
+def find_tower(path: str | Path, preprocessing: str | None = None) -> TowerSource:
+    """Find the tower in a checkpoint, and check that it is there, whole and of SAM's shapes, before any of it is read.
 
     Args:
-        cls: the tower's class.
-        path: Meta's `sam_vit_{b,l,h}*.pth`, a `.safetensors` file, or the folder or hub name of a `SamModel`,
-            `SamVisionModel`. The sizes are read from the shapes, so any ViTDet of SAM's kind will do.
-        config_kwargs: settings of [`SamVisionTowerConfig`] that the weights do not decide, such as `token_pool`.
+        path: a weight file, or the folder or hub name of a model.
+        preprocessing: a name in `source_layouts.PREPROCESSING`, for files whose names do not tell whose they are
+            (encoders cut out of their model, fine-tunes); None: what belongs to the layout.
 
     Raises:
-        ValueError: there is no such file, it is not a SAM checkpoint, is damaged or holds code; tensors are missing,
-            unknown, of a wrong shape, or not finite.
+        ValueError: there is no such place, it holds no such tower, or one that is damaged, incomplete or of another
+            shape.
     """
-    tensors, settings = read_source(str(path))
-    prefix, tensors, ignored = pick_encoder(tensors, str(path))
-    sizes = read_sizes(tensors, settings, str(path))
-    fixed = sorted(key for key in config_kwargs if key in sizes and config_kwargs[key] != sizes[key])
-    if fixed:
-        raise ValueError(f"{path} decides {', '.join(fixed)} by its weights: leave these settings out.")
-    config = SamVisionTowerConfig(**{**sizes, **config_kwargs})
-    with torch.device("meta"):
-        tower = cls(config)
-    check_tensors(tensors, tower.state_dict(), str(path))
-    dtype = next(iter(tensors.values())).dtype
-    for tensor in tensors.values():
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    tower.load_state_dict(
-        {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}, assign=True
-    )
-    tower.config.dtype = dtype
-    logger.info(
-        "%s: %s, %d tensors (%d parameters, %s) under %r; left out %s.",
-        path,
-        SIZES.get((config.embed_dim, config.num_hidden_layers), "a ViT of its own size"),
-        len(tensors),
-        sum(tensor.numel() for tensor in tensors.values()),
-        str(dtype).removeprefix("torch."),
-        prefix or "no prefix",
-        ", ".join(f"{count} x {reason}" for reason, count in Counter(ignored.values()).items()) or "nothing",
-    )
-    return tower.eval()
-
-
-def read_source(path: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """All tensors of a checkpoint, and the vision settings of the `config.json` beside them ({} without one)."""
-    place = Path(path).expanduser()
-    if place.is_file():
-        return read_file(place), {}
-    looks_local = path.startswith(("/", ".", "~")) or place.suffix in (".pth", ".pt", ".bin", ".safetensors")
-    if not place.is_dir() and looks_local:
-        raise ValueError(
-            f"{path} does not exist: give a SAM .pth file, or a Hugging Face folder or hub name."
-        )
-    config_file = find(path, "config.json")
-    settings = json.loads(Path(config_file).read_text()) if config_file else {}
-    settings = settings.get("vision_config", settings)
-    for name in SINGLE_FILES:
-        file = find(path, name)
-        if file:
-            return read_file(Path(file)), settings
-    for name in INDEX_FILES:
-        index = find(path, name)
-        if index:
-            tensors: dict[str, torch.Tensor] = {}
-            for shard in sorted(set(json.loads(Path(index).read_text())["weight_map"].values())):
-                file = find(path, shard)
-                if not file:
-                    raise ValueError(f"{path}: {name} names {shard}, which is not there: fetch it again.")
-                tensors.update(read_file(Path(file)))
-            return tensors, settings
-    if not place.is_dir():
-        raise ValueError(f"{path} is neither a file or folder here nor a hub repository within reach.")
-    raise ValueError(f"{path} has none of {', '.join(SINGLE_FILES + INDEX_FILES)}: it is no SAM folder.")
-
-
-def find(path: str, name: str) -> str | None:
-    """Where file `name` of a folder or hub repository lies on this machine, None if it has no such file."""
-    try:
-        return cached_file(path, name)
-    except OSError:
-        return None
-
-
-def read_file(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of one weight file; never runs code that it may hold."""
-    with open(file, "rb") as stream:
-        head = stream.read(64)
-    if not head:
-        raise ValueError(f"{file} is empty: download it again.")
-    if head.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{file} is a Git LFS pointer, not the weights: run `git lfs pull` beside it.")
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ValueError(f"{file} is a web page, not weights: download the file behind the link.")
-    if file.suffix == ".safetensors":
-        try:
-            with safe_open(file, framework="pt") as stream:
-                return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(
-                f"{file} is truncated or no safetensors file ({error}): download it again."
-            ) from error
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{file} is not a plain file of tensors (it holds Python objects or is no checkpoint) and was not opened "
-            "for safety: save its state dict alone with torch.save, or as safetensors."
-        ) from error
-    except Exception as error:  # of any kind: the file's bytes decide how far the reader gets
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{file} is truncated or no checkpoint ({reason}): download it again.") from error
-    for wrapper in ("state_dict", "model"):  # as training frameworks wrap it
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    tensors = {k: v for k, v in content.items() if torch.is_tensor(v)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise ValueError(f"{file} holds no tensors: it is no SAM checkpoint.")
-    return tensors
-
-
-def pick_encoder(
-    tensors: dict[str, torch.Tensor], path: str
-) -> tuple[str, dict[str, torch.Tensor], dict[str, str]]:
-    """The image encoder among a checkpoint's tensors.
-
-    Returns:
-        The prefix of its names, its tensors under the tower's own names, and the reason why each other was ignored.
-    """
-    stems = [re.fullmatch(r"(|.*\.)patch_embed\.proj(?:ection)?\.weight", name) for name in tensors]
-    prefixes = [stem[1] for stem in stems if stem]
-    if len(prefixes) != 1:
-        found = f"has {len(prefixes)} of them ({', '.join(prefixes)})" if prefixes else "has none"
-        raise ValueError(
-            f"{path} is no SAM checkpoint: it should hold one patch embedding, and {found}. "
-            f"Its tensors begin with {', '.join(sorted(tensors)[:3])}."
-        )
-    prefix = prefixes[0]
-    encoder, ignored = {}, {}
-    for name, tensor in tensors.items():
-        if name.startswith(prefix) and (prefix or name.split(".")[0] in PARTS):
-            inner = name.removeprefix(prefix)
-            for pattern, replacement in META_NAMES:
-                inner = re.sub(pattern, replacement, inner)
-            encoder[inner] = tensor
+    if preprocessing is not None and preprocessing not in PREPROCESSING:
+        raise ValueError(f"preprocessing {preprocessing!r}: choose one of {', '.join(PREPROCESSING)}.")
+    checkpoint = open_checkpoint(path)
+    prefix = encoder_prefix(checkpoint)
+    layout = recognise(prefix, checkpoint.names)
+    if checkpoint.config.get("model_type") == SamVisionTowerConfig.model_type:
+        layout = OWN_TOWER
+    convs = find_convs(checkpoint, layout)
+    names, ignored = {}, {}
+    for name in checkpoint.names:
+        inner = name.removeprefix(prefix)
+        part = inner.split(".")[0]
+        if name in convs:
+            continue
+        if name.startswith(prefix) and (part in PARTS or (prefix and part not in BEHIND)):
+            names[to_hf(inner)] = name
         else:
-            ignored[name] = f"{name.split('.')[0]} (not the image encoder)"
-    return prefix, encoder, ignored
+            ignored[name] = reason_to_ignore(name)
+    shapes = {ours: checkpoint.shape(theirs) for ours, theirs in names.items()}
+    settings = encoder_settings(checkpoint.config, layout)
+    sizes = read_sizes(shapes, settings, checkpoint.path)
+    check_tensors(
+        shapes,
+        {ours: checkpoint.dtype(theirs) for ours, theirs in names.items()},
+        expected_tensors(sizes),
+        checkpoint.path,
+    )
+    ours = settings.get("model_type") == SamVisionTowerConfig.model_type
+    images = PREPROCESSING[preprocessing or layout.preprocessing]
+    if preprocessing is None:
+        images = (settings.get("images") or {}) if ours else images
+        images = {**images, **own_images(checkpoint, ours)}
+    images = {key: list(value) if isinstance(value, tuple) else value for key, value in images.items()}
+    more = {key: settings[key] for key in KEPT if key in settings} if ours else {}
+    return TowerSource(checkpoint, layout, prefix, names, convs, ignored, sizes, images, more)
 
 
-def read_sizes(tensors: dict[str, torch.Tensor], settings: dict, path: str) -> dict:
-    """The settings of a [`SamVisionTowerConfig`] from an encoder's shapes, and from its config where shapes are mute."""
-    try:
-        patch = tensors["patch_embed.projection.weight"].shape  # (embed_dim, channels, patch, patch)
-        _, grid, _, width = tensors["pos_embed"].shape
-        depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
-        tables = [tensors[f"layers.{i}.attn.rel_pos_h"].shape for i in range(depth)]
-        mlp_dim = tensors["layers.0.mlp.lin1.weight"].shape[0]
-        channels = tensors["neck.conv1.weight"].shape[0]
-    except KeyError as error:
-        raise ValueError(f"{path}: the image encoder lacks {error}.") from error
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: the image encoder's tensors are not of SAM's shapes ({error}).") from error
-    # A global block's tables span the whole grid, a window block's only the window.
-    lengths = [table[0] for table in tables]
-    windows = sorted({length for length in lengths if length != 2 * grid - 1})
-    if len(windows) > 1:
+def load_tower(
+    cls: type["SamVisionTower"], path: str | Path, preprocessing: str | None = None, **config_kwargs
+) -> "SamVisionTower":
+    """Find and load a tower, and say in the log what was found. See `find_tower` and `TowerSource.load`."""
+    source = find_tower(path, preprocessing)
+    tower = source.load(cls, **config_kwargs)
+    for line in source.report():
+        logger.info("%s", line)
+    return tower
+
+
+def encoder_prefix(checkpoint: Checkpoint) -> str:
+    """What stands before the names of the one image encoder of SAM's kind. Raises ValueError."""
+    stems = [re.fullmatch(r"(|.*\.)patch_embed\.proj(?:ection)?\.weight", name) for name in checkpoint.names]
+    found = [stem[1] for stem in stems if stem]
+    # Other ViTs (timm's SigLIP, in DeepSeek-VL) have a patch embedding too, but no relative positions.
+    relative = {name.split("attn.rel_pos_")[0] for name in checkpoint.names if "attn.rel_pos_" in name}
+    prefixes = [
+        p for p in found if any(re.fullmatch(re.escape(p) + r"\w+\.\d+\.", r) for r in relative)
+    ] or found
+    if len(prefixes) != 1:
+        told = f"has {len(prefixes)} of them ({', '.join(prefixes)})" if prefixes else "has none"
         raise ValueError(
-            f"{path}: relative position tables of {windows} rows: blocks of one window size only."
+            f"{checkpoint.path} is no SAM checkpoint: it should hold one patch embedding, and {told}. "
+            f"Its tensors begin with {', '.join(sorted(checkpoint.names)[:3])}. Give a file that holds one image "
+            "encoder of SAM's kind."
         )
-    sizes = {
-        "embed_dim": width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": width // tables[0][1],
-        "mlp_dim": mlp_dim,
-        "image_size": grid * patch[-1],
-        "patch_size": patch[-1],
-        "num_channels": patch[1],
-        "output_channels": channels,
-        "window_size": (windows[0] + 1) // 2 if windows else settings.get("window_size", 14),
-        "global_attn_indexes": [i for i, length in enumerate(lengths) if length == 2 * grid - 1],
-        "qkv_bias": "layers.0.attn.qkv.bias" in tensors,
-    }
-    told = {"global_attn_indexes": list(settings.get("global_attn_indexes", sizes["global_attn_indexes"]))}
-    told |= {key: settings.get(key, sizes[key]) for key in ("window_size", "num_attention_heads")}
-    if told["window_size"] == grid and not windows:
-        # Windows as large as the grid look global by their tables.
-        sizes["global_attn_indexes"] = told["global_attn_indexes"]
-    for key, value in told.items():
-        if value != sizes[key]:
-            raise ValueError(f"{path}: config.json says {key}={value}, the weights say {sizes[key]}.")
-    for key in ("hidden_act", "layer_norm_eps"):
-        if key in settings:
-            sizes[key] = settings[key]
-    return sizes
+    return prefixes[0]
 
 
-def check_tensors(
-    tensors: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: str, show: int = 8
-) -> None:
-    """Raise ValueError unless `tensors` are exactly those of `wanted`: names, shapes, and finite numbers."""
+def find_convs(checkpoint: Checkpoint, layout: Layout) -> tuple[str, ...]:
+    """The compressor's convolutions, where the layout has some and all of them are there once, one upon the other."""
+    found = []
+    for end in layout.convs:
+        matches = [name for name in checkpoint.names if name == end or name.endswith(f".{end}")]
+        if len(matches) != 1:
+            return ()
+        found.append(matches[0])
+    shapes = [checkpoint.shape(name) for name in found]
+    for number, shape in enumerate(shapes):
+        fits = number == 0 or shape[1:2] == shapes[number - 1][:1]
+        if len(shape) != 4 or shape[2:] != (3, 3) or not fits:
+            raise ValueError(
+                f"{checkpoint.path}: the convolutions behind the encoder, {', '.join(found)}, are of shapes {shapes}: "
+                "3x3 ones that fit on one another were expected."
+            )
+    return tuple(found)
 
-    def some(names) -> str:
-        names = sorted(names)
-        return ", ".join(names[:show]) + (f" and {len(names) - show} more" if len(names) > show else "")
 
-    missing, unknown = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
-    if missing:
-        raise ValueError(f"{path}: the image encoder lacks {some(missing)}.")
-    if unknown:
-        raise ValueError(f"{path}: the image encoder has tensors that SAM's has not: {some(unknown)}.")
-    wrong = [
-        f"{name} {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if tensors[name].shape != tensor.shape
-    ]
-    if wrong:
-        raise ValueError(f"{path}: shapes do not fit: {some(wrong)}.")
-    strange = [name for name, tensor in tensors.items() if tensor.dtype not in DTYPES]
-    if strange:
-        raise ValueError(f"{path}: quantised or integer weights cannot be read: {some(strange)}.")
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise ValueError(f"{path}: weights that are not finite (NaN or infinite): {some(broken)}.")
+def encoder_settings(config: dict, layout: Layout) -> dict:
+    """What a `config.json` says of the encoder; {} where it says nothing in transformers' names."""
+    if config.get("model_type") == SamVisionTowerConfig.model_type:
+        return config
+    if layout.settings is None:
+        return {}
+    settings = config
+    for key in layout.settings:
+        if isinstance(settings.get(key), dict):
+            settings = settings[key]
+    return settings if "global_attn_indexes" in settings else {}
+
+
+def expected_tensors(sizes: dict) -> dict[str, torch.Tensor]:
+    """The tensors of a tower of these sizes, without memory."""
+    from .modeling_sam_vision import SamVisionTower
+
+    with torch.device("meta"):
+        return SamVisionTower(SamVisionTowerConfig(**sizes)).state_dict()
+
+
+def own_images(checkpoint: Checkpoint, ours: bool) -> dict:
+    """What a folder's own image processor says of colours, and, where it is `ours`, also of size and place."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        file = checkpoint.find(name)
+        if file is None:
+            continue
+        settings = read_json(file)
+        settings = settings.get("image_processor", settings)
+        known = IMAGE_SETTINGS if ours else IMAGE_SETTINGS[:2]
+        said = {key: settings[key] for key in known if settings.get(key) is not None}
+        if all(isinstance(said.get(key, []), list) for key in IMAGE_SETTINGS[:2]):
+            return said
+    return {}
+
+
+def group(name: str) -> str:
+    """The part of a model that a tensor belongs to."""
+    parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
+    return parts[0] if parts else name.split(".")[-1]
+
+
+def in_words(images: dict, side: int) -> str:
+    """Settings of the image processor, for people."""
+    how = FILTERS.get(images.get("resample", 2), "resized")
+    if not images.get("keep_aspect", True):
+        way = f"resized to {side}x{side} whatever their aspect ({how})"
+    else:
+        way = f"longest side to {side} ({how})"
+        if images.get("pad_to_square"):
+            around = f"colour {images['background']}" if images.get("background") else "zeros"
+            place = (
+                "in the middle" if images.get("placement", "top_left") != "top_left" else "in the top left"
+            )
+            way += f", {place} of a square of {around}"
+    colours = "; ".join(
+        f"{name} " + ", ".join(f"{value:.3f}" for value in images[key])
+        for name, key in (("mean", "image_mean"), ("std", "image_std"))
+        if images.get(key)
+    )
+    return f"{way}; {colours}" if colours else way
