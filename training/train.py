@@ -28,6 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 import samvlm  # noqa: F401  (registers the Auto classes)
 from samvlm.data.datasets import MixtureDataset, source_of
 from samvlm.data.lock import alone_in
+from samvlm.data.samples import SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.model.assembly import assemble
 from training.adapters import check_start, quantised
@@ -91,6 +92,8 @@ def build_dataset(recipe: Recipe, processor) -> MixtureDataset:
     sources = [source_of(source) for source in recipe.data.sources]
     for source in sources:
         check_source(source, recipe.data.max_refused)
+        if isinstance(source, SynthSource) and not images.keep_aspect:
+            source.resize = True  # a model that stretches what it reads sees drawn pages stretched too
     return MixtureDataset(sources, recipe.data.seed, canvas=canvas)
 
 

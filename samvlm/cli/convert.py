@@ -1,8 +1,9 @@
-"""`samvlm convert`: a tower folder made of a checkpoint of others."""
+"""`samvlm convert`: a tower folder, or a whole model, made of a checkpoint of others."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 from pathlib import Path
 
 import torch
@@ -14,8 +15,17 @@ from ..data.whole_files import check_new_folder, whole_folder
 from ..model.modeling_sam_vision import SamVisionTower
 from ..model.sources import COMPRESSOR, TowerSource, find_tower
 from .console import BAD_INPUT, OK, one_line, say
+from .convert_whole import convert_back, convert_whole, is_whole
 
 DISK = 1
+FULL = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EIO,
+    errno.EFBIG,
+)  # what a disk says no with
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,6 +35,13 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.output is None and not options.dry_run:
             raise ValueError("OUT is missing: name the new folder, or see what is there with --dry-run")
+        check_choices(options)
+        if options.to or (not options.tower_only and not options.preprocessing and is_whole(options.source)):
+            return run_whole(options)
+        if options.table_tokens:
+            raise ValueError(
+                f"{options.source}: --table-tokens is for whole models, and it is none that is read so"
+            )
         source = find_tower(options.source, options.preprocessing)
         if not options.dry_run:
             check_new_folder(Path(options.output), (Path(options.source),), options.force)
@@ -43,6 +60,29 @@ def run(options: argparse.Namespace) -> int:
         return DISK
     compressor = " with its compressor" if convs else ""
     say(f"{options.output}: a tower{compressor} for AutoModel and scripts/assemble.py, {size / 1e6:,.1f} MB")
+    return OK
+
+
+def check_choices(options: argparse.Namespace) -> None:
+    """Raise ValueError for options that exclude each other."""
+    if options.to and (
+        options.table_tokens or options.tower_only or options.preprocessing or options.dry_run
+    ):
+        raise ValueError("--to takes neither --table-tokens, --tower-only, --preprocessing nor --dry-run")
+    if options.tower_only and options.table_tokens:
+        raise ValueError("--table-tokens is for whole models: leave --tower-only out")
+
+
+def run_whole(options: argparse.Namespace) -> int:
+    """Convert a whole model, or back; returns the exit code. Raises ValueError, and OSError for what cannot be read."""
+    output = options.output
+    try:
+        (convert_back if options.to else convert_whole)(options)
+    except OSError as problem:
+        if problem.errno not in FULL:
+            raise
+        say(f"error: {output}: {problem.strerror}; nothing was written")
+        return DISK
     return OK
 
 

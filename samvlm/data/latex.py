@@ -64,11 +64,29 @@ def read_latex(text: str) -> Layout:
     begin = _BEGIN.search(text)
     if begin is None:
         raise ValueError(f"no LaTeX table in {text[:60]!r}; expected \\begin{{tabular}}{{lr}} a & b \\\\ …")
+    return _read_from(text, begin)[0]
+
+
+def all_latex(text: str) -> Iterator[Layout]:
+    """Yield every table with cells of a text, as `read_latex` reads the first; the last may be cut off."""
+    at = 0
+    while begin := _BEGIN.search(text, at):
+        try:
+            layout, at = _read_from(text, begin)
+        except ValueError:
+            at = begin.end()
+        else:
+            yield layout
+
+
+def _read_from(text: str, begin: re.Match[str]) -> tuple[Layout, int]:
+    """The table that begins at a match of _BEGIN, and where it ends."""
     at = begin.end()
     for _ in range(1 + (begin[1] in _TWO_ARGUMENTS)):
         at = _after_argument(text, at)
     end = text.find(f"\\end{{{begin[1]}}}", at)
-    body = _COMMENT.sub(r"\1", text[at : end if end >= 0 else len(text)])
+    end = end if end >= 0 else len(text)
+    body = _COMMENT.sub(r"\1", text[at:end])
     head = 0
     rows: list[list[_Source]] = []
     pieces = list(_split(body, _ROW_END))
@@ -83,8 +101,8 @@ def read_latex(text: str) -> Layout:
         head = sum(kept[:head])
         rows = [row for row, keep in zip(rows, kept, strict=True) if keep]
     if not rows:
-        raise ValueError(f"the LaTeX table in {text[:60]!r} has no cell")
-    return _place(rows, head)
+        raise ValueError(f"the LaTeX table in {text[begin.start() :][:60]!r} has no cell")
+    return _place(rows, head), end
 
 
 def _place(rows: list[list[_Source]], head: int) -> Layout:

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import delimited, html, markdown, otsl
+from . import delimited, html, latex, markdown, otsl
 from .cells import Cell, Layout, check_size, clean_text, describe, place
 from .safe_text import dump_json
 from .whole_files import whole_file
@@ -117,6 +117,11 @@ class Table:
     def all_from_html(cls, text: str) -> list[Table]:
         """Read every table with cells, in document order; a table within a cell is text of that cell."""
         return [cls._from_layout(layout) for layout in html.read_all_html(text)]
+
+    @classmethod
+    def all_from_latex(cls, text: str) -> list[Table]:
+        """Read every LaTeX table with cells of a text (`tabular` and its kin), in order; the last may be cut off."""
+        return [cls._from_layout(layout) for layout in latex.all_latex(text)]
 
     @classmethod
     def from_markdown(cls, text: str) -> Table:

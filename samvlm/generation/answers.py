@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ..data.otsl import NL, ORIGIN_TOKENS
+from ..data.otsl import TOKENS as OTSL_TOKENS
 from ..data.tables import Table
 from ..data.tasks import messages as task_messages
 from ..grammar import OTSLGrammar, close_otsl
@@ -45,6 +46,7 @@ class AnswerGenerator:
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         self.model, self.processor = model, processor
         self.decoder = AnswerDecoder(processor.tokenizer)
+        self.writes_otsl = len(self.decoder.otsl_ids) == len(OTSL_TOKENS)  # else tables come as LaTeX, HTML …
 
     def answer(
         self,

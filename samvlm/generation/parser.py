@@ -19,8 +19,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 
 from ..adapters import base_of, is_adapter
 from ..data.images import DocumentError, Source, open_image, open_pages
+from ..data.tables import Table
 from ..data.tasks import TASKS
 from ..data.tasks import messages as task_messages
+from ..data.written_tables import written_tables
 from ..model import modeling_samvlm, processing_samvlm  # noqa: F401  (register the Auto classes)
 from .answers import Answer, AnswerGenerator, read_table
 from .results import ParseResult
@@ -99,7 +101,7 @@ class DocumentParser:
             task: "table", "text", "form" or "question".
             question: for the task "question".
             max_new_tokens: limit of an answer; None: the checkpoint's own, at most what its context holds.
-            grammar: let the task "table" emit valid tables only.
+            grammar: let the task "table" emit valid tables only, where the tokenizer has the OTSL tokens.
             stream: called with every new piece of text, as it is generated.
             password: of an encrypted PDF.
             max_pages: of a document, from the first.
@@ -181,12 +183,13 @@ class DocumentParser:
     ) -> list[ParseResult]:
         start = time.perf_counter()
         is_table = TASKS[task].output == "otsl"
-        answers = self.generator.answer(chats, images, max_new_tokens, grammar and is_table, stream)
+        ruled = grammar and is_table and self.generator.writes_otsl
+        answers = self.generator.answer(chats, images, max_new_tokens, ruled, stream)
         results = [
             ParseResult(
                 task=task,
                 text=answer.text,
-                tables=read_table(answer, self.generator.decoder) if is_table else [],
+                tables=self._tables(answer) if is_table else [],
                 finish_reason=answer.finish_reason,
                 image_size=image.size,
                 tokens=len(answer.ids),
@@ -196,6 +199,12 @@ class DocumentParser:
         for result in results:
             result.seconds = (time.perf_counter() - start) / len(results)
         return results
+
+    def _tables(self, answer: Answer) -> list[Table]:
+        """The table in OTSL; of a model that has no tokens for it, the tables that it wrote in other forms."""
+        if self.generator.writes_otsl:
+            return read_table(answer, self.generator.decoder)
+        return written_tables(answer.text)
 
     def answer(
         self,

@@ -45,7 +45,7 @@ def assemble(
             `model_type`.
         characters: the characters of a new character tokenizer, for a new language model; a pretrained one brings
             its own tokenizer.
-        connector: `compressor`, `factor`, `depth`, `act`, `bias` of the [`Connector`].
+        connector: `compressor`, `factor`, `depth`, `act`, `bias`, `conv_widths` of the [`Connector`].
         image: settings of the [`SamVlmImageProcessor`]; what is left out is as the tower's weights were trained, save
             that images of SAM's keep their own aspect instead of being padded to the square.
         seed: for all new weights.
@@ -192,7 +192,14 @@ def _add_tokens(tokenizer: PreTrainedTokenizerBase, decoder: PreTrainedModel) ->
     tokenizer.padding_side = "left"
     if len(tokenizer) > decoder.get_input_embeddings().num_embeddings:
         decoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with torch.no_grad():
-        for layer in {decoder.get_input_embeddings(), decoder.get_output_embeddings()} - {None}:
-            for token, pieces in spelled.items():
-                layer.weight[tokenizer.convert_tokens_to_ids(token)] = layer.weight[pieces].mean(0)
+    start_from_pieces(decoder, tokenizer, spelled)
+
+
+@torch.no_grad()
+def start_from_pieces(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spelled: dict[str, list[int]]
+) -> None:
+    """Set the embedding of each new token to the mean of the pieces that spelled it before."""
+    for layer in {model.get_input_embeddings(), model.get_output_embeddings()} - {None}:
+        for token, pieces in spelled.items():
+            layer.weight[tokenizer.convert_tokens_to_ids(token)] = layer.weight[pieces].mean(0)

@@ -113,6 +113,9 @@ class SamVlmConfig(PreTrainedConfig):
         connector_depth: number of linear layers of the MLP behind it (1: a plain projection).
         connector_act: activation between them.
         connector_bias: whether they have a bias.
+        connector_conv_widths: channels behind each convolution of "conv"; None: each doubles them (GOT-OCR2).
+        converted_from: what a conversion has to keep of a model of another kind, so that it can be written back:
+            its `model_type` and what has no place here.
         initializer_range: standard deviation of the connector's new weights.
     """
 
@@ -127,6 +130,8 @@ class SamVlmConfig(PreTrainedConfig):
     connector_depth: int = 2
     connector_act: str = "gelu"
     connector_bias: bool = True
+    connector_conv_widths: list[int] | tuple[int, ...] | None = None
+    converted_from: dict | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 

@@ -1,5 +1,6 @@
 """From the tower's feature map to the language model's token space: a compressor, then an MLP."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -31,19 +32,30 @@ def check_grid(height: int, width: int, factor: int) -> None:
 
 
 class ConvCompressor(nn.Module):
-    """3x3 stride-2 convolutions without bias that double the channels, as GOT-OCR2 and DeepSeek-OCR have them
-    (there named `net_2` and `net_3`, 256 -> 512 -> 1024): factor 4 is two of them, factor 2 one."""
+    """3x3 stride-2 convolutions without bias, as GOT-OCR2 and DeepSeek-OCR have them (there named `net_2` and `net_3`):
+    factor 4 is two of them, factor 2 one.
 
-    def __init__(self, channels: int, factor: int):
+    Args:
+        channels: of the feature map.
+        factor: 1, 2 or 4.
+        widths: channels behind each convolution, such as (512, 896) in DeepSeek-OCR-2; None: each doubles them, as in
+            GOT-OCR2 (256 -> 512 -> 1024).
+    """
+
+    def __init__(self, channels: int, factor: int, widths: Sequence[int] | None = None):
         super().__init__()
         steps = {1: 0, 2: 1, 4: 2}[factor]
+        self.widths = [channels * 2 ** (i + 1) for i in range(steps)] if widths is None else list(widths)
+        if len(self.widths) != steps:
+            raise ValueError(
+                f"{len(self.widths)} widths of convolutions {self.widths}: factor {factor} has {steps} of them."
+            )
         self.convs = nn.ModuleList(
-            nn.Conv2d(channels * 2**i, channels * 2 ** (i + 1), 3, stride=2, padding=1, bias=False)
-            for i in range(steps)
+            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairwise([channels, *self.widths])
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C*factor, H/factor, W/factor)"""
+        """(B, C, H, W) -> (B, widths[-1], H/factor, W/factor)"""
         for conv in self.convs:
             features = conv(features)
         return features
@@ -60,6 +72,7 @@ class Connector(nn.Module):
         depth: linear layers of the MLP; 1 is a plain projection (GOT-OCR2), 2 is LLaVA-1.5's.
         act: activation between them.
         bias: whether the linear layers have a bias.
+        conv_widths: channels behind each convolution of "conv"; None: each doubles them.
     """
 
     def __init__(
@@ -71,6 +84,7 @@ class Connector(nn.Module):
         depth: int = 2,
         act: str = "gelu",
         bias: bool = True,
+        conv_widths: Sequence[int] | None = None,
     ):
         super().__init__()
         if compressor not in (*POOLS, "conv"):
@@ -78,8 +92,16 @@ class Connector(nn.Module):
         if factor not in (1, 2, 4):
             raise ValueError(f"factor {factor}: choose 1, 2 or 4.")
         self.kind, self.factor = compressor, factor
-        self.compressor = ConvCompressor(channels, factor) if compressor == "conv" else None
-        width = channels * {"avg_pool": 1, "pixel_unshuffle": factor**2, "conv": factor}[compressor]
+        if compressor == "conv":
+            self.compressor = ConvCompressor(channels, factor, conv_widths)
+            width = [channels, *self.compressor.widths][-1]
+        elif conv_widths is not None:
+            raise ValueError(
+                f"conv_widths={list(conv_widths)}: the compressor {compressor!r} has no convolutions."
+            )
+        else:
+            self.compressor = None
+            width = channels * (factor**2 if compressor == "pixel_unshuffle" else 1)
         widths = [width] + [hidden_size] * depth
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(widths))
         self.act = ACT2FN[act]

@@ -92,6 +92,7 @@ class SamVlmModel(SamVlmPreTrainedModel, LlavaModel):
             depth=config.connector_depth,
             act=config.connector_act,
             bias=config.connector_bias,
+            conv_widths=config.connector_conv_widths,
         )
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()

@@ -66,13 +66,15 @@ def check_tensors(
     dtypes: Mapping[str, torch.dtype | None],
     wanted: Mapping[str, torch.Tensor],
     path: str,
+    what: str = "the image encoder",
+    whose: str = "SAM's",
 ) -> None:
     """Raise ValueError unless the tensors are exactly those of `wanted`, by name and shape, and of plain floats."""
     missing, unknown = wanted.keys() - shapes.keys(), shapes.keys() - wanted.keys()
     if missing:
-        raise ValueError(f"{path}: the image encoder lacks {some(missing)}.")
+        raise ValueError(f"{path}: {what} lacks {some(missing)}.")
     if unknown:
-        raise ValueError(f"{path}: the image encoder has tensors that SAM's has not: {some(unknown)}.")
+        raise ValueError(f"{path}: {what} has tensors that {whose} has not: {some(unknown)}.")
     wrong = [
         f"{name} {tuple(shapes[name])}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()

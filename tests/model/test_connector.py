@@ -83,3 +83,18 @@ def test_a_map_it_would_cut(compressor):
 def test_unknown_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         Connector(6, 10, **settings)
+
+
+def test_widths_of_convolutions():
+    """As in DeepSeek-OCR-2, whose second convolution does not double the channels."""
+    connector = Connector(6, 10, "conv", factor=4, depth=1, conv_widths=[12, 20])
+    assert [tuple(conv.weight.shape) for conv in connector.compressor.convs] == [
+        (12, 6, 3, 3),
+        (20, 12, 3, 3),
+    ]
+    assert connector.layers[0].in_features == 20
+    assert connector(torch.randn(2, 6, 8, 4)).shape == (2, 2, 10)
+    with pytest.raises(ValueError, match="factor 2 has 1"):
+        Connector(6, 10, "conv", factor=2, conv_widths=[12, 20])
+    with pytest.raises(ValueError, match="no convolutions"):
+        Connector(6, 10, "avg_pool", conv_widths=[12, 20])
