@@ -67,7 +67,7 @@ class Checkpoint:
                 raise ValueError(f"{self.path}: its index names {place}, which is not there: fetch it again.")
             self._files[place] = WeightFile(Path(file))
         file = self._files[place]
-        if name not in file.names:
+        if name not in file:
             raise ValueError(
                 f"{self.path}: {place} lacks {name}, which the index says it holds: fetch it again."
             )
@@ -84,14 +84,19 @@ class WeightFile:
         if path.suffix == ".safetensors" or head[8:9] == b"{":
             try:
                 self._handle = safe_open(path, framework="pt")
-                self.names = set(self._handle.keys())
+                self.names = list(self._handle.keys())
             except SafetensorError as error:
                 raise ValueError(
                     f"{path} is truncated or no safetensors file ({error}): download it again."
                 ) from error
         else:
             self._tensors = load_pickle(path, lazily=head.startswith(b"PK"))
-            self.names = set(self._tensors)
+            self.names = list(self._tensors)
+
+        self._known = frozenset(self.names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of a tensor."""
@@ -102,7 +107,9 @@ class WeightFile:
     def dtype(self, name: str) -> torch.dtype | None:
         """Of a tensor; None for the kinds of numbers that torch has no plain dtype for."""
         if self._tensors is not None:
-            return self._tensors[name].dtype
+            tensor = self._tensors[name]
+            plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta)
+            return tensor.dtype if plain else None
         return SAFETENSORS_DTYPES.get(self._handle.get_slice(name).get_dtype())
 
     def read(self, name: str) -> torch.Tensor:
@@ -122,6 +129,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         ValueError: there is no such place, or it holds no weights that can be read without running code.
     """
     path = str(path)
+    if not path.strip():
+        raise ValueError("the path is empty: give a weight file, a folder or a hub name.")
     place = Path(path).expanduser()
     if place.is_file():
         file = WeightFile(place)
@@ -216,7 +225,9 @@ def load_pickle(file: Path, lazily: bool) -> dict[str, torch.Tensor]:
         content = inner
     tensors = {}
     if isinstance(content, dict):
-        tensors = {name: value for name, value in content.items() if torch.is_tensor(value)}
+        tensors = {
+            name: value for name, value in content.items() if isinstance(name, str) and torch.is_tensor(value)
+        }
     if not tensors:
         raise ValueError(f"{file} holds no tensors by name: it is no checkpoint.")
     return tensors

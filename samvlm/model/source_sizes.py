@@ -43,6 +43,10 @@ def read_sizes(shapes: Mapping[str, Shape], settings: dict, path: str) -> dict:
         raise ValueError(f"{path}: the image encoder lacks {error}.") from error
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise ValueError(f"{path}: the image encoder's tensors are not of SAM's shapes ({error}).") from error
+    if not tables[0][1] or width % tables[0][1]:
+        raise ValueError(
+            f"{path}: the image encoder's tensors are not of SAM's shapes (heads of {tables[0][1]} in {width})."
+        )
     if len(windows) > 1:
         raise ValueError(
             f"{path}: relative position tables of {windows} rows: blocks of one window size only."
@@ -85,6 +89,13 @@ def check_tensors(
     strange = [name for name, dtype in dtypes.items() if dtype not in DTYPES]
     if strange:
         raise ValueError(f"{path}: quantised or integer weights cannot be read: {some(strange)}.")
+
+
+def check_finite(tensors: Mapping[str, torch.Tensor], path: str) -> None:
+    """Raise ValueError where a weight is no number."""
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"{path}: weights that are not finite (NaN or infinite): {some(broken)}.")
 
 
 def some(names: Iterable[str], show: int = 8) -> str:

@@ -14,7 +14,7 @@ from .checkpoint_files import Checkpoint, WeightFile, open_checkpoint, read_json
 from .configuration_samvlm import SamVisionTowerConfig
 from .sam_names import to_hf
 from .source_layouts import OWN_TOWER, PREPROCESSING, Layout, reason_to_ignore, recognise
-from .source_sizes import check_tensors, read_sizes, some
+from .source_sizes import DTYPES, check_finite, check_tensors, read_sizes
 
 if TYPE_CHECKING:
     from .modeling_sam_vision import SamVisionTower
@@ -92,9 +92,7 @@ class TowerSource:
         with torch.device("meta"):
             tower = cls(config)
         tensors = {ours: self.checkpoint.read(theirs).to(self.dtype) for ours, theirs in self.names.items()}
-        broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-        if broken:
-            raise ValueError(f"{path}: weights that are not finite (NaN or infinite): {some(broken)}.")
+        check_finite(tensors, path)
         tower.load_state_dict(tensors, assign=True)
         tower.config.dtype = self.dtype
         return tower.eval()
@@ -105,8 +103,11 @@ class TowerSource:
         beside = self.checkpoint.find(COMPRESSOR) if not self.convs else None
         if beside is not None:
             file = WeightFile(beside)
-            return {name: file.read(name) for name in sorted(file.names)}
-        return {f"convs.{i}.weight": self.checkpoint.read(name) for i, name in enumerate(self.convs)}
+            weights = {name: file.read(name) for name in sorted(file.names)}
+        else:
+            weights = {f"convs.{i}.weight": self.checkpoint.read(name) for i, name in enumerate(self.convs)}
+        check_finite(weights, self.checkpoint.path)
+        return weights
 
     def report(self) -> list[str]:
         """What was found, line by line."""
@@ -224,10 +225,11 @@ def find_convs(checkpoint: Checkpoint, layout: Layout) -> tuple[str, ...]:
     shapes = [checkpoint.shape(name) for name in found]
     for number, shape in enumerate(shapes):
         fits = number == 0 or shape[1:2] == shapes[number - 1][:1]
-        if len(shape) != 4 or shape[2:] != (3, 3) or not fits:
+        plain = checkpoint.dtype(found[number]) in DTYPES
+        if len(shape) != 4 or shape[2:] != (3, 3) or not fits or not plain:
             raise ValueError(
                 f"{checkpoint.path}: the convolutions behind the encoder, {', '.join(found)}, are of shapes {shapes}: "
-                "3x3 ones that fit on one another were expected."
+                "3x3 ones of floats that fit on one another were expected."
             )
     return tuple(found)
 

@@ -97,6 +97,16 @@ def test_convolutions_that_do_not_fit(tmp_path):
         find_tower(tmp_path)
 
 
+def test_convolutions_that_are_broken(tmp_path):
+    encoder = Encoder()
+    encoder.net_3.weight.data[0] = float("nan")
+    save({"model.vision_tower_high": encoder}, tmp_path / "model.safetensors")
+    source = find_tower(tmp_path)
+    source.load(SamVisionTower)
+    with pytest.raises(ValueError, match=r"not finite .*convs\.1\.weight"):
+        source.load_compressor()
+
+
 def test_adapters_in_the_encoder_are_no_small_matter(tmp_path):
     """What would run within the encoder must not be left out silently."""
     extra = {"image_encoder": Encoder(nets=False), "image_encoder.prompt_generator.weight": torch.randn(4, 4)}

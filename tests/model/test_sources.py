@@ -192,6 +192,18 @@ WRONG = {
         lambda s: {**s, **{k.replace("image_encoder", "teacher"): v for k, v in s.items()}},
         r"has 2 of them \(image_encoder\., teacher\.\)",
     ),
+    "heads": (
+        lambda s: {k: torch.zeros(len(v), 13) if "rel_pos" in k else v for k, v in s.items()},
+        r"not of SAM's shapes \(heads of 13 in 48\)",
+    ),
+    "a sparse tensor": (
+        lambda s: {**s, "image_encoder.neck.0.weight": s["image_encoder.neck.0.weight"].to_sparse()},
+        r"quantised or integer.*neck\.conv1",
+    ),
+    "a tensor without numbers": (
+        lambda s: {**s, "image_encoder.neck.0.weight": s["image_encoder.neck.0.weight"].to("meta")},
+        r"quantised or integer.*neck\.conv1",
+    ),
     "no tensors": (lambda s: {"epoch": 3}, "holds no tensors"),
 }
 
@@ -258,9 +270,11 @@ def test_code_in_a_file_does_not_run(writer, state, tmp_path, capsys):
     assert "ran" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", ["nowhere/sam_vit_b.pth", "./nowhere", "nobody-at-all/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["nowhere/sam_vit_b.pth", "./nowhere", "nobody-at-all/nowhere", "no where", "no/such/nowhere", ""]
+)
 def test_no_such_place(path):
-    with pytest.raises(ValueError, match=r"nowhere.*(does not exist|neither a file)"):
+    with pytest.raises(ValueError, match=r"no ?where.*(does not exist|neither a file)|path is empty"):
         SamVisionTower.from_sam(path)
 
 
