@@ -64,6 +64,8 @@ def assemble(
     connector = {"compressor": "avg_pool", "factor": 4, "depth": 2, "act": "gelu", "bias": True} | (
         connector or {}
     )
+    if connector["compressor"] == "conv" and convs:
+        connector.setdefault("conv_widths", _widths(convs, connector["factor"]))
     config = SamVlmConfig(
         vision_config=vision_tower.config,
         text_config=decoder.config,
@@ -102,6 +104,13 @@ def _tower(source: str | dict) -> tuple[SamVisionTower, dict[str, torch.Tensor]]
     for line in found.report():
         logger.info("%s", line)
     return found.load(SamVisionTower), found.load_compressor()
+
+
+def _widths(convs: dict[str, torch.Tensor], factor: int) -> list[int] | None:
+    """The channels behind each convolution of a compressor that can start from those of a source; None: the usual."""
+    steps = {1: 0, 2: 1, 4: 2}.get(factor, 0)
+    widths = [weight.shape[0] for weight in convs.values()][:steps]
+    return widths if len(widths) == steps else None
 
 
 @torch.no_grad()

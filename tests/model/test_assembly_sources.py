@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 from other_layouts import CHANNELS, Encoder, save, write_named
+from transformers import AutoModelForImageTextToText
 
 from samvlm import SamVisionTower
 from samvlm.cli import main
@@ -50,7 +51,24 @@ def test_tower_and_compressor_start_from_the_source(got, tmp_path, caplog):
         assert torch.equal(again.model.multi_modal_projector.compressor.get_parameter(name), weight)
 
 
-def test_what_does_not_fit_is_new_and_said(tmp_path, caplog):
+@torch.no_grad()
+def test_a_compressor_of_other_widths(tmp_path):
+    """That of DeepSeek-OCR-2: 256 -> 512 -> 896 channels, an eighth of it here."""
+    original = write_named("DeepSeek-OCR-2", tmp_path, last=112)
+    model, _ = assemble(str(tmp_path), connector=CONV, **REST)
+    pixels = torch.randn(1, 3, 256, 256)
+    tokens = model.model.multi_modal_projector.compressor(model.model.vision_tower(pixels).last_hidden_state)
+    assert tokens.shape == (1, 112, 4, 4)
+    assert torch.allclose(tokens, original.tokens(pixels), rtol=1e-3, atol=1e-4)
+    model.save_pretrained(tmp_path / "vlm")
+    again = AutoModelForImageTextToText.from_pretrained(tmp_path / "vlm")
+    assert again.config.connector_conv_widths == [64, 112]
+    doubled = {**CONV, "conv_widths": [64, 128]}
+    with_new = assemble(str(tmp_path), connector=doubled, **REST)[0].model.multi_modal_projector.compressor
+    assert with_new.convs[1].weight.shape == (128, 64, 3, 3)
+
+
+def test_one_convolution_of_two(tmp_path, caplog):
     encoder = Encoder(last=4 * CHANNELS)
     save({"model.vision_tower_high": encoder}, tmp_path / "model.safetensors")
     with caplog.at_level(logging.INFO, logger="samvlm.model.assembly"):
