@@ -32,7 +32,7 @@ class Job(ctypes.Structure):
             (name, ctypes.c_long)
             for name in (
                 "row_middle", "row_table_row", "column_middle", "column_table_row", "batch", "height", "width",
-                "heads", "dim", "window", "transposed", "key_rows", "splits", "is_bf16",
+                "heads", "dim", "window", "transposed", "splits", "is_bf16",
             )
         ]
         + [("scale", ctypes.c_float), ("next", ctypes.POINTER(ctypes.c_long))]
@@ -119,11 +119,9 @@ def attention(
     dim = channels // 3 // heads
     qkv = qkv.contiguous()
     output = torch.empty(batch, height, width, heads * dim, dtype=qkv.dtype)
-    rows, columns = (window, window) if window else (height, width)
     # Whole grid: vectors of keys run along the side that wastes less of them.
     transposed = not window and width * (-height // LANES) > height * (-width // LANES)
     if transposed:
-        rows, columns = columns, rows
         row_table, column_table = column_table, row_table
     threads = torch.get_num_threads()
     heads_and_windows = batch * heads * (-(-height // window) * -(-width // window) if window else 1)
@@ -134,7 +132,7 @@ def attention(
         row_middle=(row_table.shape[1] - LANES) // 2, row_table_row=row_table.shape[1],
         column_middle=(column_table.shape[1] - LANES) // 2, column_table_row=column_table.shape[1],
         batch=batch, height=height, width=width, heads=heads, dim=dim, window=window, transposed=transposed,
-        key_rows=rows, splits=splits, is_bf16=qkv.dtype == torch.bfloat16, scale=dim**-0.5,
+        splits=splits, is_bf16=qkv.dtype == torch.bfloat16, scale=dim**-0.5,
         next=ctypes.pointer(ctypes.c_long(0)),
     )  # fmt: skip
     if library().samvlm_attention(ctypes.byref(job), threads):

@@ -10,20 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#define LANES 16  // floats of a vector
-#define WIDE 4    // vectors of a block of keys: 6 x 4 sums and 4 operands fit into 32 registers
-#elif defined(__AVX2__)
-#define LANES 8
-#define WIDE 2
-#elif defined(__aarch64__)
-#define LANES 4
-#define WIDE 4
-#else
-#define LANES 4
-#define WIDE 2
-#endif
+#include "vectors.h"
 
 namespace {
 
@@ -32,70 +19,6 @@ constexpr int GROUPS = 8;            // groups that share a span of keys while i
 constexpr int SPAN = 512;            // keys of a span
 constexpr float NEVER = -1e30f;      // the logit of a place that is no key
 constexpr float LOG2E = 1.4426950408889634f;
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef float loose_vec __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int32_t int_vec __attribute__((vector_size(4 * LANES)));
-
-inline vec load(const void* from) { return *(const loose_vec*)from; }
-inline void store(float* to, vec value) { *(loose_vec*)to = value; }
-inline vec all(float value) { return value - vec{}; }
-inline vec larger(vec a, vec b) { return a > b ? a : b; }
-
-inline float bits_to_float(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, 4);
-    return value;
-}
-
-inline float read(const float* from) { return *from; }
-inline float read(const bf16* from) { return bits_to_float((uint32_t)*from << 16); }
-inline void write(float* to, float value) { *to = value; }
-inline void write(bf16* to, float value) {  // to nearest, ties to even
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    *to = value != value ? 0x7fc0 : (bf16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-// 2^x for x <= 0, relative error below 2e-7 (polynomial of Cephes' exp2f).
-inline vec power_of_two(vec x) {
-    x = x < -126.0f ? all(-126.0f) : x;  // what is no number stays none
-    vec shifted = x + 12582912.0f;  // 1.5 * 2^23: the whole part stands in the last bits
-    vec part = x - (shifted - 12582912.0f);
-    vec p = part * 1.535336188319500e-4f + 1.339887440266574e-3f;
-    p = p * part + 9.618437357674640e-3f;
-    p = p * part + 5.550332471162809e-2f;
-    p = p * part + 2.402264791363012e-1f;
-    p = p * part + 6.931472028550421e-1f;
-    p = p * part + 1.0f;
-    return (vec)((int_vec)p + ((int_vec)shifted << 23));
-}
-
-inline float power_of_two(float x) { return power_of_two(all(x))[0]; }
-
-template <bool MAX>
-inline float fold(vec value) {
-    float lanes[LANES];
-    store(lanes, value);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            lanes[i] = MAX ? (lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half]) : lanes[i] + lanes[i + half];
-    return lanes[0];
-}
-
-// Operands stand in units of 32 bits: a float, or two bf16 whose products are added. `PER` is their number.
-struct Floats {
-    static constexpr int PER = 1;
-    static inline vec madd(vec sum, const uint32_t* a, vec b) { return sum + *(const float*)a * b; }
-};
-#if defined(__AVX512BF16__)
-struct Pairs {
-    static constexpr int PER = 2;
-    static inline vec madd(vec sum, const uint32_t* a, vec b) {
-        return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(*(const int*)a), (__m512bh)b);
-    }
-};
-#endif
 
 // sums[r][w] += sum over units of a[r][unit] * b[unit][w]; `a` in rows of `a_row` units, `b` in rows of `b_row`.
 template <class Op, int W>
@@ -148,10 +71,10 @@ struct Worker {
         long width = up(job.dim, LANES), places = up(rows * up(columns, LANES), LANES * WIDE);
         long sizes[] = {places * width / Op::PER,  // keys
                         places * width / Op::PER,  // values
-                        ROWS * job.dim / Op::PER,
+                        Op::PER == 1 ? 0 : GROUPS * ROWS * job.dim / Op::PER,  // queries: floats stand in the last part
                         ROWS * SPAN,  // weights
                         ROWS * SPAN,  // scores
-                        GROUPS * ROWS * (up(columns, LANES) + LANES),
+                        GROUPS * ROWS * up(columns, LANES),
                         GROUPS * ROWS * up(rows, LANES),
                         GROUPS * ROWS * (width + 2),
                         GROUPS * ROWS * job.dim};
@@ -166,7 +89,7 @@ struct Worker {
     Worker(const Attention& job, long rows, long columns) : job(job) {
         dim = job.dim, units = dim / Op::PER, width = up(dim, LANES);
         chunks = up(columns, LANES) / LANES, row_chunks = up(rows, LANES) / LANES;
-        vectors = up(rows * chunks, WIDE), places = vectors * LANES;
+        vectors = rows * chunks, places = vectors * LANES;
         long parts[9], total = size_of(job, rows, columns, parts);
         if (posix_memalign((void**)&memory, 64, total * sizeof(float))) {
             memory = nullptr;
@@ -176,6 +99,7 @@ struct Worker {
         keys = start + parts[0], values = start + parts[1], queries = start + parts[2], weights = start + parts[3];
         scores = memory + parts[4], column_terms = memory + parts[5], row_terms = memory + parts[6];
         output = memory + parts[7], plain_queries = memory + parts[8];
+        if (Op::PER == 1) queries = start + parts[8];
     }
     ~Worker() { free(memory); }
 
@@ -192,28 +116,38 @@ struct Worker {
         const T* outside_value = bias ? bias + (2 * job.heads + head) * dim : nothing;
         for (long v = 0; v < vectors; v++) {
             long row = v / chunks, first = v % chunks * LANES;
-            uint32_t* to = keys + (v / WIDE * units * WIDE + v % WIDE) * LANES;
+            const void *key[LANES], *value[LANES];
             for (long lane = 0; lane < LANES; lane++) {
-                long column = first + lane, place = v * LANES + lane;
-                const T *key = nothing, *value = nothing;
-                if (row < window.rows && column < window.columns) {
-                    if (row < window.inside_rows && column < window.inside_columns) {
-                        long number = window.token + row * window.row_step + column * window.column_step;
-                        key = token(batch, number, 1, head), value = token(batch, number, 2, head);
-                    } else
-                        key = outside_key, value = outside_value;
+                long column = first + lane;
+                key[lane] = value[lane] = nothing;
+                if (column >= window.columns) continue;
+                if (row < window.inside_rows && column < window.inside_columns) {
+                    long number = window.token + row * window.row_step + column * window.column_step;
+                    key[lane] = token(batch, number, 1, head), value[lane] = token(batch, number, 2, head);
+                } else
+                    key[lane] = outside_key, value[lane] = outside_value;
+            }
+            uint32_t* to = keys + (v / WIDE * units * WIDE + v % WIDE) * LANES;
+            long whole = sizeof(T) * Op::PER == 4 ? units / LANES * LANES : 0;
+            for (long u = 0; u < whole; u += LANES) transpose(key, u, to + u * WIDE * LANES, WIDE * LANES);
+            for (long u = whole; u < units; u++)
+                for (long lane = 0; lane < LANES; lane++) put(to + u * WIDE * LANES + lane, (const T*)key[lane], u);
+            for (long lane = 0; lane < LANES; lane += Op::PER) {
+                uint32_t* line = values + (v * LANES + lane) / Op::PER * width;
+                const T *even = (const T*)value[lane], *odd = (const T*)value[lane + Op::PER - 1];
+                for (long d = 0; d < dim; d++) {
+                    if (Op::PER == 1)
+                        ((float*)line)[d] = read(even + d);
+                    else
+                        line[d] = pair(even[d], odd[d]);
                 }
-                for (long u = 0; u < units; u++) put(to + u * WIDE * LANES + lane, key, u);
-                if (Op::PER == 1) {
-                    float* line = (float*)values + place * width;
-                    for (long d = 0; d < width; d++) line[d] = d < dim ? read(value + d) : 0.0f;
-                } else {
-                    T* line = (T*)(values + place / 2 * width) + place % 2;
-                    for (long d = 0; d < width; d++) line[2 * d] = d < dim ? value[d] : T(0);
-                }
+                for (long d = dim; d < width; d++) line[d] = 0;
             }
         }
     }
+
+    static inline uint32_t pair(float, float) { return 0; }  // floats come one by one
+    static inline uint32_t pair(bf16 even, bf16 odd) { return even | (uint32_t)odd << 16; }
 
     // Unit `u` of a head's vector.
     static inline void put(uint32_t* to, const T* from, long u) {
@@ -241,7 +175,7 @@ struct Worker {
 
     // Queries `from` to `to` (not included) of a window: GROUPS * ROWS at the most.
     void attend(const Window& window, long batch, long head, long from, long to) {
-        const long column_row = (chunks + 1) * LANES, row_row = row_chunks * LANES;
+        const long column_row = chunks * LANES, row_row = row_chunks * LANES;
         const long groups = (to - from + ROWS - 1) / ROWS;
         float* greatest = output + GROUPS * ROWS * width;
         float* total = greatest + GROUPS * ROWS;
@@ -253,6 +187,7 @@ struct Worker {
                 long y = number / window.inside_columns, x = number % window.inside_columns;
                 const T* query = token(batch, window.token + y * window.row_step + x * window.column_step, 0, head);
                 for (long d = 0; d < dim; d++) plain_queries[slot * dim + d] = read(query + d);
+                if (Op::PER == 2) memcpy(queries + slot * units, query, dim * sizeof(T));
                 start_row[r] = job.row_middle - y, start_column[r] = job.column_middle - x;
                 greatest[slot] = NEVER, total[slot] = 0;
             }
@@ -272,49 +207,62 @@ struct Worker {
             long slot = number - from, y = number / window.inside_columns, x = number % window.inside_columns;
             long place = window.token + y * window.row_step + x * window.column_step;
             T* line = (T*)job.output + ((batch * job.height * job.width + place) * job.heads + head) * dim;
-            float share = 1.0f / total[slot];
-            for (long d = 0; d < dim; d++) write(line + d, output[slot * width + d] * share);
+            write_line(line, output + slot * width, 1.0f / total[slot]);
         }
+    }
+
+    // The logits of a group of queries and W vectors of keys, times log2(e).
+    template <int W>
+    inline void add_logits(float* to, long group, long v, const float* columns, long column_row, const float* rows,
+                           long row_row) {
+        const vec scale = all(job.scale * LOG2E);
+        vec sums[ROWS][W] = {};
+        multiply<Op, W>(sums, queries + group * ROWS * units, units, keys + v * units * LANES, WIDE * LANES, units);
+        for (int w = 0; w < W; w++) {
+            long row = (v + w) / chunks, chunk = (v + w) % chunks;
+            for (int r = 0; r < ROWS; r++) {
+                vec bias = load(columns + r * column_row + chunk * LANES) + rows[r * row_row + row];
+                store(to + r * SPAN + w * LANES, sums[r][w] * scale + bias);
+            }
+        }
+    }
+
+    __attribute__((noinline)) void add_last_logits(long left, float* to, long group, long v, const float* columns,
+                                                   long column_row, const float* rows, long row_row) {
+        if (left == 3) add_logits<3>(to, group, v, columns, column_row, rows, row_row);
+        if (left == 2) add_logits<2>(to, group, v, columns, column_row, rows, row_row);
+        if (left == 1) add_logits<1>(to, group, v, columns, column_row, rows, row_row);
     }
 
     // One group of queries and one span of keys.
     void attend_span(long group, long first, long count, long column_row, long row_row, float* greatest, float* total) {
-        const float* query = plain_queries + group * ROWS * dim;
-        if (Op::PER == 1)
-            memcpy(queries, query, ROWS * dim * sizeof(float));
-        else
-            for (long i = 0; i < ROWS * dim; i++) write((T*)queries + i, query[i]);
         const float* columns = column_terms + group * ROWS * column_row;
         const float* rows = row_terms + group * ROWS * row_row;
-        const vec scale = all(job.scale * LOG2E);
         for (long v = first / LANES; v < (first + count) / LANES; v += WIDE) {
-            vec sums[ROWS][WIDE] = {};
-            multiply<Op, WIDE>(sums, queries, units, keys + v * units * LANES, WIDE * LANES, units);
-            for (int w = 0; w < WIDE; w++) {
-                long row = (v + w) / chunks, chunk = (v + w) % chunks;
-                if (row >= job.key_rows) row = 0, chunk = chunks;  // behind the last row: NEVER
-                for (int r = 0; r < ROWS; r++) {
-                    vec bias = load(columns + r * column_row + chunk * LANES) + rows[r * row_row + row];
-                    store(scores + r * SPAN + (v + w) * LANES - first, sums[r][w] * scale + bias);
-                }
-            }
+            long left = (first + count) / LANES - v;
+            float* to = scores + v * LANES - first;
+            if (left >= WIDE) add_logits<WIDE>(to, group, v, columns, column_row, rows, row_row);
+            else add_last_logits(left, to, group, v, columns, column_row, rows, row_row);
         }
-        float fade[ROWS];
+        float fade[LANES < ROWS ? 2 * LANES : LANES] = {};
+        float *best = greatest + group * ROWS, *sums = total + group * ROWS;
         for (int r = 0; r < ROWS; r++) {
             float* line = scores + r * SPAN;
             vec top = load(line);
             for (long i = LANES; i < count; i += LANES) top = larger(top, load(line + i));
-            float before = greatest[group * ROWS + r], now = fold<true>(top);
-            now = now > before ? now : before;
+            float before = best[r], now = fold<true>(top);
+            best[r] = now = now > before ? now : before;
+            fade[r] = before - now;
+        }
+        for (int r = 0; r < ROWS; r += LANES) store(fade + r, power_of_two(load(fade + r)));
+        for (int r = 0; r < ROWS; r++) {
             vec sum = {};
             for (long i = 0; i < count; i += LANES) {
-                vec weight = power_of_two(load(line + i) - now);
+                vec weight = power_of_two<Op::PER == 2>(load(scores + r * SPAN + i) - best[r]);
                 sum += weight;
                 keep(r, i, weight);
             }
-            fade[r] = power_of_two(before - now);
-            total[group * ROWS + r] = total[group * ROWS + r] * fade[r] + fold<false>(sum);
-            greatest[group * ROWS + r] = now;
+            sums[r] = sums[r] * fade[r] + fold<false>(sum);
         }
         float* out = output + group * ROWS * width;
         const uint32_t* from = values + first / Op::PER * width;
@@ -329,13 +277,19 @@ struct Worker {
         }
     }
 
+    // to[0 : dim] = from[0 : dim] * factor
+    inline void write_line(T* to, const float* from, float factor) {
+        long d = 0;
+#if defined(__AVX512BF16__)
+        if (Op::PER == 2)
+            for (; d + LANES <= dim; d += LANES) round_to((bf16*)to + d, load(from + d) * factor);
+#endif
+        for (; d < dim; d++) write(to + d, from[d] * factor);
+    }
+
     inline void keep(int r, long i, vec weight) {
 #if defined(__AVX512BF16__)
-        if (Op::PER == 2) {
-            __m256bh half = _mm512_cvtneps_pbh((__m512)weight);
-            memcpy((bf16*)weights + r * SPAN + i, &half, sizeof half);
-            return;
-        }
+        if (Op::PER == 2) return round_to((bf16*)weights + r * SPAN + i, weight);
 #endif
         store((float*)weights + r * SPAN + i, weight);
     }
@@ -353,9 +307,9 @@ int work(const Attention& job) {
     for (;;) {
         long task = __atomic_fetch_add(job.next, 1, __ATOMIC_RELAXED);
         if (task >= tasks) return 0;
-        long split = task % job.splits, number = task / job.splits;  // of (batch, head, window)
-        long window_number = number % (down * across), head = number / (down * across) % job.heads;
-        long batch = number / (down * across) / job.heads;
+        // Of (batch, window, head): the heads of a place lie side by side in memory.
+        long split = task % job.splits, number = task / job.splits, head = number % job.heads;
+        long window_number = number / job.heads % (down * across), batch = number / job.heads / (down * across);
         Window window;
         if (side) {
             long top = window_number / across * side, left = window_number % across * side;

@@ -15,7 +15,6 @@ struct Attention {
     long batch, height, width, heads, dim;
     long window;                // side of the windows; 0: the whole grid
     long transposed;            // whole grid: key vectors run down the image's columns, "row" means column
-    long key_rows;              // rows of keys of a window
     long splits;                // tasks a head and window is cut into
     long is_bf16;
     float scale;
