@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training.recipe import StageRecipe
-KINDS = ("synth", "records", "parquet", "dataset")
+KINDS = ("synth", "engine", "records", "parquet", "dataset")
+PLACED = ("synth", "engine")  # kinds whose samples say where each character stands
 
 
 @dataclass
@@ -16,7 +17,8 @@ class DataRecipe:
 
     sources: list[dict[str, Any]] = field(default_factory=list)
     """Each `{synth: KIND, weight: 1, size: [width, height], options: {}, resize: false, dense_only: false}` (drawn
-    without end; see SynthSource), `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON), or rows that stream:
+    without end; see SynthSource), `{engine: FOLDER, weight: 1, damage: 0.3, dense_only: false}` (tables that
+    scripts/make_engine_tables.py has printed; see EngineSource), `{records: FILE, weight: 1}` (JSON Lines, or LLaVA's JSON), or rows that stream:
     `{parquet: FILE, FOLDER or PATTERN, weight: 1, shuffle: 1000, columns: {}, images: FOLDER}` or `{dataset: NAME on the
     hub or FOLDER, split: train, config: NAME, streaming: true, …}` (see StreamSource)."""
     seed: int = 1
@@ -55,8 +57,8 @@ class DataRecipe:
         for source in self.sources:
             if not isinstance(source, dict) or sum(kind in source for kind in KINDS) != 1:
                 raise ValueError(
-                    f"data.sources: {source!r} needs one of synth: KIND, records: FILE, parquet: FILES and "
-                    "dataset: NAME."
+                    f"data.sources: {source!r} needs one of synth: KIND, engine: FOLDER, records: FILE, parquet: FILES "
+                    "and dataset: NAME."
                 )
         for key in ("max_pixels", "max_images", "row_tokens"):
             if getattr(self, key) < 1:
@@ -71,6 +73,11 @@ class DataRecipe:
             raise ValueError(f"data.worker_timeout={self.worker_timeout}: seconds, more than 0.")
         if not 0 <= self.input_noise < 1:
             raise ValueError(f"data.input_noise={self.input_noise}: a share from 0 up to 1.")
+
+
+def is_placed(source: dict[str, Any]) -> bool:
+    """Whether the samples of an entry of data.sources say where each character stands."""
+    return any(kind in source for kind in PLACED)
 
 
 def check_packing(data: DataRecipe, stage: StageRecipe) -> None:

@@ -56,7 +56,7 @@ def overlap(benchmark: Benchmark, dataset: MixtureDataset) -> tuple[list[str], l
     found, unknown, hashed = [], [], set()
     for source in dataset.sources:
         if not isinstance(source, RecordSource):
-            if not hasattr(source, "synth"):
+            if not (hasattr(source, "synth") or hasattr(source, "engine")):
                 unknown.append(
                     str(getattr(source, "parquet", None) or getattr(source, "dataset", None) or source)
                 )

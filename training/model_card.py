@@ -115,6 +115,9 @@ def started_from(recipe: Any) -> tuple[list[str] | str | None, str | None]:
 def about_source(source: Any) -> dict[str, Any]:
     """What a source of samples is: its kind, how many records it has, their licences and where they come from."""
     kind = getattr(source, "synth", None)
+    if hasattr(source, "engine"):
+        kept = {"records": len(source.rows), "licences": {}, "sources": {}, "drawn": True}
+        return {"name": f"printed: `{Path(source.engine).name}`", **kept}
     if kind is not None:
         return {"name": f"drawn: `{kind}`", "records": None, "licences": {}, "sources": {}, "drawn": True}
     found = {"licences": Counter(), "sources": Counter()}

@@ -6,6 +6,7 @@ from torch import nn
 from samvlm.features import FeatureCache
 from samvlm.model.modeling_samvlm import group_by_size
 from training.cached_features import complete_features
+from training.data_recipe import is_placed
 from training.losses import DenseHead, Guide
 from training.packing import Packing
 from training.recipe import StageRecipe
@@ -50,7 +51,7 @@ class Objective(nn.Module):
         runs = self.stage.lm_weight or self.stage.guide_weight
         if not runs or any(source.get("dense_only") for source in sources):
             return True
-        return self.dense is not None and not all("synth" in source for source in sources)
+        return self.dense is not None and not all(is_placed(source) for source in sources)
 
     def forward(self, **batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """See `losses`."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from training.adapters import check_alone, check_lora
-from training.data_recipe import DataRecipe, check_packing
+from training.data_recipe import DataRecipe, check_packing, is_placed
 from training.scoring_recipe import ScoringRecipe
 from training.sharding import check_sharding
 from training.typed_yaml import apply_override, build
@@ -211,12 +211,12 @@ class Recipe:
                 "data.sources: dense_only samples are for the dense loss alone, and stage.dense_weight=0: set it, or "
                 "leave dense_only out."
             )
-        drawn = ["synth" in source for source in self.data.sources]
+        drawn = [is_placed(source) for source in self.data.sources]
         for key in ("dense_weight", "guide_weight"):
             if getattr(self.stage, key) and not any(drawn):
                 raise ValueError(
-                    f"stage.{key} needs the places of characters, which only drawn samples know: add {{synth: KIND}} "
-                    "to data.sources, or set it to 0."
+                    f"stage.{key} needs the places of characters, which only drawn and printed samples know: add "
+                    "{{synth: KIND}} to data.sources, or set it to 0."
                 )
         if not (self.stage.lm_weight or self.stage.guide_weight or all(drawn)):
             raise ValueError(

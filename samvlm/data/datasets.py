@@ -8,10 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .printed_source import EngineSource
 from .samples import RecordSource, Sample, SynthSource
 from .streams import Streamed, StreamSource, opened
 
-Source = SynthSource | RecordSource | StreamSource
+Source = SynthSource | EngineSource | RecordSource | StreamSource
+KINDS = {
+    "synth": SynthSource,
+    "engine": EngineSource,
+    "records": RecordSource,
+}  # by the key that names the data
 BLOCK = 256  # indices that are mixed together where sources have an order
 
 
@@ -27,7 +33,7 @@ Item = int | Held  # what names an item of a mixture
 
 def source_of(settings: dict[str, Any]) -> Source:
     """The source that an entry of a recipe's data.sources describes. Raises ValueError."""
-    kind = SynthSource if "synth" in settings else RecordSource if "records" in settings else StreamSource
+    kind = next((KINDS[key] for key in KINDS if key in settings), StreamSource)
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:

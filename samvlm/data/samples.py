@@ -79,7 +79,7 @@ class SynthSource:
 
     synth:   the kind, one of `synth.KINDS`
     size:    (width, height) of every canvas; None: as the renderer draws them
-    options: of the renderer, for example {damage: 0}
+    options: of the renderer, for example {damage: 0} or {style: journal}
     resize:  False: the image is drawn at the model's scale. True: it is resized as files are
     dense_only: the tower alone reads these, for the dense loss: many more characters a second
     """

@@ -15,6 +15,7 @@ from samvlm.data.synth.characters import ASCII
 from samvlm.data.synth.damage import move, skew_matrix
 from samvlm.data.synth.dice import Dice
 from samvlm.data.synth.fonts import families
+from samvlm.data.synth.manner_tables import STYLES
 from samvlm.data.synth.page import SUPER, Page, plain
 from samvlm.data.synth.typefaces import draw_type
 from samvlm.data.tables import Table
@@ -266,3 +267,27 @@ def test_forms_answer_with_fields():
             key, separator, value = line.partition(": ")
             assert key and separator and value
     assert len(layouts) == 5
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_styles_have_exact_truth(style: str):
+    rows, columns = set(), set()
+    for index in range(25):
+        made = sample("table", 31, index, max_area=384 * 320, style=style)
+        assert made.image.size == plan_size("table", 31, index, max_area=384 * 320, style=style)
+        assert fingerprint(made) == fingerprint(sample("table", 31, index, max_area=384 * 320, style=style))
+        read = Table.from_otsl(made.answer)
+        assert read == made.table and not read.repairs
+        assert made.meta["manner"] == style or style == "any"
+        for char, position in zip(made.chars, made.positions, strict=True):
+            assert position < 0 or made.answer[position] == char
+        written = "".join(cell.text.replace(" ", "") for cell in read.cells)
+        assert len(written) == (made.positions >= 0).sum()
+        assert (made.centres >= 0).all() and (made.centres < np.array(made.image.size)).all()
+        rows.add(read.n_rows)
+        columns.add(read.n_cols)
+    assert len(rows) >= 6 and len(columns) >= 3
+    with pytest.raises(ValueError, match="tables have the styles any, journal"):
+        sample("table", 0, 0, style="novel")
+    with pytest.raises(ValueError, match="leave it out"):
+        plan_size("text", 0, 0, style=style)

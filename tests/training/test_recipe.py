@@ -81,7 +81,7 @@ def test_several_documents_are_stages_in_turn(load):
         (
             "{synth: table}",
             "{weight: 1}",
-            r"data\.sources: .* needs one of synth: KIND, records: FILE, parquet: FILES and ",
+            r"data\.sources: .* needs one of synth: KIND, engine: FOLDER, records: FILE, parquet: FILES ",
         ),
         ("max_pixels: 5.0e+5", "input_noise: 1", r"data\.input_noise=1\.0: a share"),
         ("max_pixels: 5.0e+5", "max_images: 0", r"data\.max_images=0: at least 1"),

@@ -67,7 +67,7 @@ def test_rows_that_are_wrong_are_counted_and_other_files_are_another_run(tmp_pat
     [
         (
             "{parquet: a, synth: table}",
-            "needs one of synth: KIND, records: FILE, parquet: FILES and dataset: NAME",
+            "needs one of synth: KIND, engine: FOLDER, records: FILE, parquet: FILES and dataset: NAME",
         ),
         ("{parquet: nowhere.parquet}", r"nowhere.parquet: no .parquet file"),
         ("{parquet: nowhere.parquet, colums: {}}", "unexpected keyword argument 'colums'"),

@@ -7,6 +7,7 @@ from PIL import Image
 from .damage import finish
 from .dice import Dice
 from .forms import draw_form
+from .manner_tables import STYLES, draw_manner_table
 from .page import Drawn
 from .questions import draw_question
 from .sample import SynthSample
@@ -21,16 +22,23 @@ _ASPECTS = {(-1.7, 0.3): 0.7, (-3.2, -1.3): 0.18, (0.2, 1.2): 0.12}  # height to
 
 
 def plan_size(
-    kind: str, seed: int, index: int, *, max_side: int = 768, max_area: int = 768 * 512, damage: float = 1.0
+    kind: str,
+    seed: int,
+    index: int,
+    *,
+    max_side: int = 768,
+    max_area: int = 768 * 512,
+    damage: float = 1.0,
+    style: str | None = None,
 ) -> tuple[int, int]:
     """(width, height) of the image that sample() makes from the same arguments, without making it.
 
     Multiples of 64. A strip is 256x64; the rest are 128..max_side wide, 64..max_side high and at most `max_area`
     pixels large. Takes a few microseconds.
     """
+    _check(kind, style)
     if kind == "strip":
         return 256, 64
-    _check(kind)
     dice = Dice("size", kind, seed, index)
     width = dice.weighted({w: p for w, p in _WIDTHS.items() if w <= max_side})
     if kind == "question":
@@ -51,19 +59,24 @@ def sample(
     max_side: int = 768,
     max_area: int = 768 * 512,
     damage: float = 1.0,
+    style: str | None = None,
 ) -> SynthSample:
     """Sample number `index` of the endless stream (kind, seed); see KINDS for the kinds.
 
-    `size` overrides plan_size's (width, height). `damage` in [0, 1] scales how often images are damaged.
-    Raises ValueError for an unknown kind or a size below 64x32.
+    `size` overrides plan_size's (width, height). `damage` in [0, 1] scales how often images are damaged. `style`, one of
+    STYLES, makes tables say what those of journals, reports or shops say; without it they are of any words and figures.
+    Raises ValueError for an unknown kind or style or a size below 64x32.
     """
-    _check(kind)
+    _check(kind, style)
     width, height = size or plan_size(kind, seed, index, max_side=max_side, max_area=max_area)
     if width < 64 or height < 32:
         raise ValueError(f"size {width}x{height} is too small to draw on: give at least 64x32")
-    dice = Dice(kind, seed, index)
+    dice = Dice(kind, seed, index) if style is None else Dice(kind, style, seed, index)
     right, bottom = (0, 0) if kind == "strip" else _padding(dice, width, height)
-    made = KINDS[kind](dice, width - right, height - bottom)
+    if style is None:
+        made = KINDS[kind](dice, width - right, height - bottom)
+    else:
+        made = draw_manner_table(dice, width - right, height - bottom, style)
     image, centres, done = finish(dice, made.page, damage)
     if right or bottom:
         canvas = Image.new("RGB", (width, height), PADDING)
@@ -83,9 +96,13 @@ def _padding(dice: Dice, width: int, height: int) -> tuple[int, int]:
     return right, bottom
 
 
-def _check(kind: str) -> None:
+def _check(kind: str, style: str | None) -> None:
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}: choose from {', '.join(KINDS)}")
+    if style is not None and (kind != "table" or style not in STYLES):
+        raise ValueError(
+            f"style {style!r} of kind {kind!r}: tables have the styles {', '.join(STYLES)}; leave it out"
+        )
 
 
 KINDS: dict[str, Callable[[Dice, int, int], Drawn]] = {

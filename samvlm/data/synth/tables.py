@@ -19,6 +19,19 @@ def draw_table(dice: Dice, width: int, height: int) -> Drawn:
     left, top = dice.between(1, 8), dice.between(1, 6)
     right, bottom = dice.between(1, 8), dice.between(1, 6)
     content = make_content(dice, look, width - left - right, height - top - bottom)
+    return set_table(dice, look, content, (left, top, right, bottom), width, height)
+
+
+def set_table(
+    dice: Dice,
+    look: Look,
+    content: Content,
+    margins: tuple[float, float, float, float],
+    width: int,
+    height: int,
+) -> Drawn:
+    """The page with `content` set in `look` within its margins (left, top, right, bottom), and its OTSL."""
+    left, top, right, bottom = margins
     layout = arrange(dice, look, content, left, top, width - left - right, height - top - bottom)
     answer, offsets = write_answer(content)
     page = Page(width, height)
