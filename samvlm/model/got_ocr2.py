@@ -242,4 +242,5 @@ def _set_generation(
     ours.pad_token_id = tokenizer.pad_token_id
     ours.max_new_tokens = ours.max_new_tokens or MAX_NEW_TOKENS
     ours.suppress_tokens = ours.suppress_tokens or [model.config.image_token_id]
+    ours._from_model_config = False  # nobody is to make it anew of the model's configuration
     model.generation_config = ours

@@ -4,9 +4,14 @@ import base64
 import json
 from pathlib import Path
 
+from PIL import Image
 from transformers import AutoTokenizer, GotOcr2Processor, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
-from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+from transformers.image_utils import PILImageResampling
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import (
+    GotOcr2ImageProcessorPil,
+    get_optimal_tiled_canvas,
+)
 
 from .checkpoint_files import Checkpoint, read_json
 from .configuration_samvlm import SamVlmConfig
@@ -80,6 +85,7 @@ def instruction(
     box: list[int] | tuple[int, int, int, int] | None = None,
     colour: str | None = None,
     pages: bool = False,
+    tiled: bool = False,
 ) -> str:
     """What GOT-OCR2 is asked for a page: the words of transformers' processor, blanks included.
 
@@ -88,6 +94,7 @@ def instruction(
         box: left, top, right and bottom of the region to read, in thousandths of the page's sides.
         colour: "red", "green" or "blue": read what stands in a box drawn in this colour.
         pages: the images in front of it are the pages of one document.
+        tiled: the images in front of it are the `tiles` of one page.
     """
     return (
         (f"[{colour}] " if colour else "")
@@ -95,8 +102,29 @@ def instruction(
         + " OCR"
         + (" with format" if formatted else "")
         + (" across multi pages" if pages else "")
+        + (" upon the patch reference" if tiled else "")
         + ": "
     )
+
+
+def tiles(image: Image.Image, side: int = 1024, most: int = 12) -> list[Image.Image]:
+    """A large page in pieces, for one turn of a chat: what transformers' processor makes with `crop_to_patches`.
+
+    Args:
+        image: RGB.
+        side: of a tile in pixels: the tower's `image_size`.
+        most: at most so many tiles.
+
+    Returns:
+        Squares row by row from the top left, of the page stretched to a grid of about its aspect, and last the whole
+        page; a page that is best as one tile alone.
+    """
+    columns, rows = get_optimal_tiled_canvas((image.height, image.width), (side, side), 1, most)
+    if columns * rows == 1:
+        return [image]
+    whole = image.resize((columns * side, rows * side), PILImageResampling.BICUBIC)
+    corners = [(column * side, row * side) for row in range(rows) for column in range(columns)]
+    return [whole.crop((left, top, left + side, top + side)) for left, top in corners] + [image]
 
 
 def our_processor(

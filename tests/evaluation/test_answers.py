@@ -35,9 +35,11 @@ def test_html_that_was_cut_off_goes_to_its_end():
         "```\n<ched>a<ched>1<nl>\n```",
         "| a | 1 |\n|---|---|\n",
         "Sure!\n```markdown\n| a | 1 |\n|---|---|\n```",
+        r"\title{T} \begin{tabular}{|l|l|} \hline a & 1 \\ \hline \end{tabular} and more",
+        r"\begin{tabular}{ll} a & 1",
     ],
 )
-def test_otsl_and_markdown_are_converted(answer):
+def test_otsl_markdown_and_latex_are_converted(answer):
     html = table_html(answer)
     assert html.startswith("<html><body><table>") and Table.from_html(html).to_rows() == GRID
 

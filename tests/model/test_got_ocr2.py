@@ -9,13 +9,14 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
+    GotOcr2Config,
     GotOcr2ForConditionalGeneration,
     GotOcr2Processor,
 )
 
-from samvlm import SamVlmForConditionalGeneration
+from samvlm import SamVisionTowerConfig, SamVlmForConditionalGeneration
 from samvlm.data.tasks import messages as task_messages
-from samvlm.model.got_ocr2 import load_got_ocr2, save_as_got_ocr2
+from samvlm.model.got_ocr2 import find_got_ocr2, load_got_ocr2, save_as_got_ocr2
 from samvlm.model.got_ocr2_layout import layout_of
 from samvlm.model.got_ocr2_processing import instruction
 
@@ -250,6 +251,45 @@ def test_lacking_files(folder, tmp_path):
         (copy / name).unlink()
         with pytest.raises(ValueError, match=name.removesuffix(".json")):
             load_got_ocr2(copy)
+
+
+class Published:
+    """Names and shapes of a checkpoint without its numbers."""
+
+    path = "stepfun-ai/GOT-OCR-2.0-hf"
+
+    def __init__(self):
+        with torch.device("meta"):
+            model = GotOcr2ForConditionalGeneration(GotOcr2Config())
+        saved = {name.replace("model.", "", 1): tensor for name, tensor in model.state_dict().items()}
+        self.tensors = {
+            name.replace("language_model.", "language_model.model."): tensor
+            for name, tensor in saved.items()
+            if name != "lm_head.weight"
+        }
+        self.names, self.config = list(self.tensors), GotOcr2Config().to_dict()
+
+    def shape(self, name):
+        return tuple(self.tensors[name].shape)
+
+    def dtype(self, name):
+        return torch.bfloat16
+
+    def find(self, name):
+        return None
+
+
+def test_the_published_shapes(monkeypatch):
+    """All of the published model has its place: ViT-B, 256 -> 512 -> 1024 channels, Qwen2 with 24 layers."""
+    monkeypatch.setattr("samvlm.model.got_ocr2.open_checkpoint", lambda path: Published())
+    source = find_got_ocr2("stepfun-ai/GOT-OCR-2.0-hf")
+    tower, expected = source.config.vision_config, SamVisionTowerConfig.vit("b")
+    for key in ("embed_dim", "num_hidden_layers", "num_attention_heads", "global_attn_indexes", "image_size"):
+        assert getattr(tower, key) == getattr(expected, key)
+    assert source.config.connector_conv_widths == [512, 1024]
+    assert source.config.tie_word_embeddings and source.config.image_token_id == 151859
+    assert "model: 471 tensors, 560,528,640 parameters, bfloat16" in source.report()
+    assert "language model: qwen2, 24 layers, 151860 tokens" in source.report()
 
 
 def test_layouts_apart():

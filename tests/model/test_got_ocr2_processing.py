@@ -19,7 +19,7 @@ from samvlm.data.tasks import messages as task_messages
 from samvlm.model.checkpoint_files import Checkpoint
 from samvlm.model.got_ocr2 import load_got_ocr2
 from samvlm.model.got_ocr2_layout import our_config
-from samvlm.model.got_ocr2_processing import WORDS, image_settings, instruction, our_processor
+from samvlm.model.got_ocr2_processing import WORDS, image_settings, instruction, our_processor, tiles
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,21 @@ def test_inputs_are_theirs(processor, folder):
     expected = their_inputs(folder, [images[0]], box=[6, 20, 30, 100])
     found = our_inputs(processor, images[:1], [instruction(box=[100, 100, 500, 500])])
     assert torch.equal(found["input_ids"], expected["input_ids"])
+
+
+@pytest.mark.parametrize("size", [(900, 400), (100, 500), (300, 310), (128, 128), (97, 30)], ids=str)
+def test_tiles_of_a_large_page(size, processor, folder):
+    """Ids and pixels are those of transformers' `crop_to_patches`."""
+    page = picture(*size)
+    expected = their_inputs(folder, [page], crop_to_patches=True)
+    parts = [{"type": "image", "image": tile} for tile in tiles(page, side=128)]
+    chat = [{"role": "user", "content": [*parts, {"type": "text", "text": instruction(tiled=True)}]}]
+    found = processor.apply_chat_template(
+        chat, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    assert len(found["pixel_values"]) == len(parts) != 2
+    for name in ("input_ids", "attention_mask", "pixel_values"):
+        assert torch.equal(found[name], expected[name])
 
 
 def test_the_published_size(tmp_path):
