@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import io
 from pathlib import Path
 
 import torch
@@ -120,7 +122,8 @@ def write_tower(
         f'processor = AutoImageProcessor.from_pretrained("{output.name}")\n```\n'
     )
     with whole_folder(output) as folder:
-        tower.save_pretrained(folder)
+        with contextlib.redirect_stdout(io.StringIO()):  # DeepSpeed writes there where it is installed
+            tower.save_pretrained(folder)
         if convs:
             save_file(convs, folder / COMPRESSOR, metadata={"format": "pt"})
         (folder / CARD).write_text(card_text(front, body), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -211,9 +212,10 @@ def load_pickle(file: Path, lazily: bool) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = named[1] if named else "Python objects, or is no checkpoint"
         raise ValueError(
-            f"{file} is not a plain file of tensors (it holds Python objects or is no checkpoint) and was not opened "
-            "for safety: save its state dict alone with torch.save, or as safetensors."
+            f"{file} is not a plain file of tensors (it holds {what}) and was not opened for safety: save its state dict alone with torch.save, or as safetensors."
         ) from error
     except Exception as error:  # of any kind: the file's bytes decide how far the reader gets
         reason = next(iter(str(error).splitlines()), type(error).__name__)

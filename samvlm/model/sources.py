@@ -240,11 +240,14 @@ def encoder_settings(config: dict, layout: Layout) -> dict:
         return config
     if layout.settings is None:
         return {}
+    if layout.settings[0] not in config and str(config.get("model_type")).endswith("vision_model"):
+        return config  # an encoder saved alone
     settings = config
     for key in layout.settings:
-        if isinstance(settings.get(key), dict):
-            settings = settings[key]
-    return settings if "global_attn_indexes" in settings else {}
+        settings = settings.get(key)
+        if not isinstance(settings, dict):
+            return {}
+    return settings  # only what differs from the defaults of its class, which are SAM's
 
 
 def expected_tensors(sizes: dict) -> dict[str, torch.Tensor]:

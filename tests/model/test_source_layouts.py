@@ -1,9 +1,13 @@
 """Towers and compressors out of the checkpoints of others: recognised, and the same numbers as their own code."""
 
+import json
+
 import pytest
 import torch
 from other_layouts import NAMED, SIDE, SMALL, Encoder, Original, save, write_named
-from sam_reference import relative_error
+from safetensors.torch import save_file
+from sam_reference import randomise, relative_error
+from transformers import SamConfig, SamVisionConfig, SamVisionModel
 from transformers_layouts import WRITERS
 
 from samvlm import SamVisionTower
@@ -71,6 +75,34 @@ def test_prefixes_of_training_frameworks(wrap, tmp_path):
     torch.save({"model": tensors, "epoch": 3, "optimizer": {"state": {}}}, tmp_path / "tuned.pth")
     report = check(Original(tmp_path / "tuned.pth", original.map, original.tokens))
     assert "GOT-OCR2" in report[0] and f"{wrap}model.vision_tower_high." in report[1]
+
+
+def test_settings_that_transformers_saves_in_part(tmp_path):
+    """It writes only what differs from the defaults of the class."""
+    vision = {
+        "hidden_size": 24,
+        "num_attention_heads": 2,
+        "mlp_dim": 32,
+        "image_size": 64,
+        "output_channels": 16,
+    }
+    config = SamVisionConfig(**vision, layer_norm_eps=1e-2, hidden_act="gelu_new")
+    config.num_pos_feats = 8
+    model = randomise(SamVisionModel(config)).eval()
+    model.save_pretrained(tmp_path / "alone")
+    whole = SamConfig(vision_config=config, prompt_encoder_config={"hidden_size": 16}, mask_decoder_config={})
+    for name, settings in (("alone", None), ("whole", whole.to_diff_dict())):
+        if settings:
+            (tmp_path / name).mkdir()
+            save_file(model.state_dict(), tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+            settings["vision_config"].pop("global_attn_indexes", None)
+            (tmp_path / name / "config.json").write_text(json.dumps(settings))
+        tower = SamVisionTower.from_source(tmp_path / name)
+        assert (tower.config.layer_norm_eps, tower.config.hidden_act) == (1e-2, "gelu_new")
+        pixels = PIXELS[..., :64, :64]
+        with torch.no_grad():
+            expected = model(pixels).last_hidden_state
+            assert relative_error(tower(pixels).last_hidden_state, expected) < 1e-5
 
 
 def test_a_compressor_of_another_width(tmp_path):
