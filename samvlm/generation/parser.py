@@ -76,6 +76,10 @@ class DocumentParser:
         except Exception as problem:  # what the many loaders raise on bad files has no common type
             reason = str(problem).strip().splitlines()[0][:200] if str(problem).strip() else "unknown reason"
             raise ValueError(f"{name}: not a document model that can be loaded ({reason})") from problem
+        if model.config.model_type == "got_ocr2":
+            raise ValueError(
+                f"{name}: transformers' GOT-OCR2 knows no chat; samvlm convert {name} FOLDER makes a model of it that reads"
+            )
         if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
             raise ValueError(
                 f"{name}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; "

@@ -95,6 +95,11 @@ def test_commands(folder, tmp_path, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 2
 
 
+def test_transformers_own_is_to_be_converted(source):
+    with pytest.raises(ValueError, match="samvlm convert"):
+        DocumentParser.from_pretrained(source, device="cpu")
+
+
 def test_with_table_tokens(source, tmp_path):
     """With the OTSL tokens the grammar makes a table of any answer."""
     model, processor = load_got_ocr2(source, table_tokens=True)

@@ -129,3 +129,12 @@ def test_tokenizer_of_the_authors(tmp_path, theirs):
         assert processor.tokenizer(text)["input_ids"] == expected(text)["input_ids"]
         assert processor.tokenizer.decode(expected(text)["input_ids"]) == text
     assert processor.tokenizer.pad_token == "<|endoftext|>"
+
+
+@pytest.mark.parametrize("line", [b"OCR 300", b"T0NS", b"T0NS x", b"T0NS 1 2"])
+def test_a_broken_tokenizer_file(line, tmp_path, theirs):
+    folder = save_original(theirs, tmp_path / "original")
+    with open(folder / "qwen.tiktoken", "ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(ValueError, match="is no tiktoken file"):
+        load_got_ocr2(folder)

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, GotOcr2ForConditionalGeneration
 
+from samvlm.cli import main as command
 from samvlm.generation import DocumentParser
 from samvlm.model.got_ocr2 import load_got_ocr2, save_as_got_ocr2
 from training.train import main
@@ -100,3 +101,24 @@ def test_lora(tmp_path):
     page = Image.new("RGB", (90, 50))
     (table,) = DocumentParser.from_pretrained(result, device="cpu")(page, max_new_tokens=12).tables
     assert table.n_rows
+
+
+@pytest.mark.slow
+def test_lora_merged_and_back(tmp_path):
+    """Adapters on a checkpoint without new tokens, merged, and the whole to transformers: one model in three forms."""
+    folder = converted(tmp_path, table_tokens=False)
+    sources = f"data.sources=[{{records: {records(tmp_path)}}}]"
+    result = run("lora_table", folder, tmp_path / "out", sources, "data.max_images=2")
+    assert command(["merge", str(result), "-o", str(tmp_path / "merged"), "--dtype", "float32"]) == 0
+    assert command(["convert", str(tmp_path / "merged"), str(tmp_path / "back"), "--to", "got_ocr2"]) == 0
+    theirs = GotOcr2ForConditionalGeneration.from_pretrained(tmp_path / "back")
+    processor = AutoProcessor.from_pretrained(tmp_path / "back")
+    inputs = processor(
+        Image.effect_noise((90, 50), 80).convert("RGB"), return_tensors="pt", num_image_tokens=4
+    )
+    tuned = DocumentParser.from_pretrained(result, device="cpu").model
+    before = AutoModelForImageTextToText.from_pretrained(folder)
+    with torch.no_grad():
+        expected = theirs(**inputs).logits
+        assert (tuned(**inputs).logits - expected).abs().max() < 1e-3
+        assert (before(**inputs).logits - expected).abs().max() > 1e-2
