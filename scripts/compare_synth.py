@@ -12,11 +12,11 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from samvlm.data.engine import TableShards
 from samvlm.data.tables import Table
 from samvlm.evaluation.benchmarks import open_benchmark
 from samvlm.model.text_scale import text_height
@@ -75,18 +75,11 @@ def measure(table: Table, image: Image.Image, at_scale: bool) -> dict[str, float
     return found
 
 
-def tables(data: str, limit: int, damage: float) -> Iterator[tuple[Table, Image.Image, bool]]:
+def tables(data: str, limit: int, drawing: dict[str, Any]) -> Iterator[tuple[Table, Image.Image, bool]]:
     """(truth, image, whether it is at the model's scale) of up to `limit` tables."""
-    name, _, rest = data.partition(":")
-    if name == "engine":
-        shards = TableShards(rest)
-        for number in range(min(limit, len(shards))):
-            kept = shards[number]
-            yield Table.from_otsl(kept.answer), kept.image, False
-        return
-    drawn = name == "synth"
+    drawn = data.partition(":")[0] == "synth"
     data = f"synth:{limit}" if data == "synth" else data
-    for case in open_benchmark(data, limit=limit, options={"damage": damage} if drawn else None).cases:
+    for case in open_benchmark(data, limit=limit, options=drawing if drawn else None).cases:
         if case.truth_html:
             yield Table.from_html(case.truth_html), case.open(), drawn
 
@@ -110,8 +103,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--limit", type=int, default=200, help="tables of each (200)")
     parser.add_argument("--damage", type=float, default=0.3, help="to the drawn ones, 0 to 1 (0.3)")
+    parser.add_argument("--style", help="of the drawn ones: any, journal, report, business")
     parser.add_argument("--json", metavar="FILE", help="write every measure of every table")
     options = parser.parse_args(argv)
+    drawing = {"damage": options.damage} | ({"style": options.style} if options.style else {})
     columns: dict[str, list[dict[str, float]]] = {}
     for entry in options.data:
         name, equals, data = entry.rpartition("=")
@@ -119,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             columns[name or data] = [
                 measure(table, image, at_scale)
-                for table, image, at_scale in tables(data, options.limit, options.damage)
+                for table, image, at_scale in tables(data, options.limit, drawing)
             ]
         except ValueError as error:
             print(f"compare_synth: {error}", file=sys.stderr)

@@ -125,8 +125,8 @@ def main(argv: list[str] | None = None) -> int:
         if options.count:
             shards = TableShards(options.folder)
             kinds = Counter(
-                (kept.meta["manner"], kept.meta["kind"])
-                for kept in map(shards.__getitem__, range(len(shards)))
+                (kept["meta"]["manner"], kept["meta"]["kind"])
+                for kept in map(shards.read, range(len(shards)))
             )
             for (manner, kind), count in sorted(kinds.items()):
                 print(f"{manner:9} {kind:16} {count:6}")

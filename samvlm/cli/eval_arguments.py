@@ -13,7 +13,7 @@ Let a model read a set of images, score what it read, and show what is wrong.
 MODEL is a checkpoint or LoRA folder, a hub name, the address of an OpenAI-compatible endpoint
 (http://localhost:8000/v1), or a file of predictions (lines of {"id", "html"}, or {file name: HTML}); by default
 the checkpoint that ships. X is a .jsonl file of records, a folder of images with their truths, synth or synth:NUMBER
-(drawn tables), or NAME:PATH with the name of a reader, as in pubtabnet:PATH, fintabnet:PATH, icdar2013:PATH.
+(drawn tables), engine:FOLDER (printed ones), or NAME:PATH with the name of a reader, as in pubtabnet:PATH, fintabnet:PATH, icdar2013:PATH.
 
 DIR gets predictions.jsonl, scores.json, examples.jsonl (the scores of each example) and viewer.html (open it in a
 browser). The same command again goes on after an interruption. `samvlm eval compare A B` compares two such folders.

@@ -14,16 +14,18 @@ from typing import Any
 from PIL import Image
 
 from ..data import synth
+from ..data.engine.shards import TableShards
 from ..data.readers import READERS, Item, Rejected
 from ..data.readers.items import json_lines
 from ..data.readers.labels import is_label
 from ..data.records import Record, each_record
+from ..data.tables import Table
 from .cases import Case, case_of_item, case_of_record
 
 SYNTH_NUMBER = 100
 SYNTH_SEED = 900001  # training uses small seeds
 _HINT = (
-    f"give synth, synth:NUMBER, a .jsonl file of records, a folder, or NAME:PATH with a NAME of "
+    f"give synth, synth:NUMBER, engine:FOLDER, a .jsonl file of records, a folder, or NAME:PATH with a NAME of "
     f"{', '.join(READERS)}"
 )
 
@@ -65,7 +67,7 @@ def open_benchmark(
     """Find the data of a name or path.
 
     Args:
-        data: "synth" or "synth:500"; the path of a file of records or of lines {"image", "html"}, of a folder of images
+        data: "synth" or "synth:500"; "engine:FOLDER" of printed tables (scripts/make_engine_tables.py); the path of a file of records or of lines {"image", "html"}, of a folder of images
             with their truths or of a JSON object {file name: HTML} without images; or "NAME:PATH" for a reader of
             `samvlm.data.readers`.
             Of a folder with a `gt.jsonl` (lines of {"image", "html"}) that file alone is read.
@@ -89,6 +91,10 @@ def open_benchmark(
         number = int(path) if path else limit or SYNTH_NUMBER
         settings = {"limit": limit, "seed": seed, "options": options or {}}
         entries, path = _drawn(number, seed, options or {}), None
+    elif name == "engine":
+        if split or options:
+            raise ValueError(f"{data} takes neither a split nor options; `limit` takes the first tables")
+        entries = _printed(TableShards(path))
     elif name is None:
         entries = _of_file(Path(path), split)
     elif (Path(path) / "gt.jsonl").is_file():
@@ -118,6 +124,8 @@ def _name_and_path(data: str) -> tuple[str | None, str | None]:
         if colon and not re.fullmatch("[1-9][0-9]{0,6}", path):
             raise ValueError(f"{data}: {path!r} is no number of tables; write synth:500, for example")
         return name, path or None
+    if name == "engine" and path:
+        return name, path
     if name in READERS and not path:
         raise ValueError(f"{name} needs its path: write {name}:PATH, where PATH is {READERS[name].path}")
     if name in READERS and not Path(path).exists():
@@ -212,6 +220,22 @@ def _drawn(number: int, seed: int, options: dict[str, Any]) -> Iterator[Case]:
             question=plain.question,
             area=width * height,
         )
+
+
+def _printed(shards: TableShards) -> Iterator[Case]:
+    for number, place in enumerate(shards.places):
+        kept = shards.read(number)
+        yield Case(
+            id=kept["id"],
+            task="table",
+            image=partial(_open_printed, shards, number),
+            truth_html=Table.from_otsl(kept["answer"]).to_html(),
+            area=place.width * place.height,
+        )
+
+
+def _open_printed(shards: TableShards, number: int) -> Image.Image:
+    return shards[number].image
 
 
 def _draw(

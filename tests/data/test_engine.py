@@ -29,6 +29,7 @@ from samvlm.data.synth.dice import Dice
 from samvlm.data.synth.fonts import families
 from samvlm.data.synth.subjects import PROFILES
 from samvlm.data.tables import Table
+from samvlm.evaluation.benchmarks import open_benchmark
 
 DRAWN = ["7a1979817fd3d538", "1cc26ea938bc7830", "893214794d3dd2c0"]
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_engine_tables.py"
@@ -135,6 +136,29 @@ def test_shards_give_back_what_was_put_in(folder: Path):
     note(folder, {"seed": 1})
     with pytest.raises(ValueError, match=r"another making \(seed differ"):
         note(folder, {"seed": 2})
+
+
+def test_a_forked_worker_opens_its_own_file(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    shards = TableShards(folder)
+    ours, again = shards._bytes(0, 0, 4), shards._bytes(0, 0, 4)
+    assert ours == again and len(shards._open) == 1
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert shards._bytes(0, 0, 4) == ours and len(shards._open) == 2
+
+
+def test_printed_tables_as_a_benchmark(folder: Path):
+    benchmark = open_benchmark(f"engine:{folder}", limit=5)
+    assert [case.id for case in benchmark.cases] == [f"t{number}" for number in range(5)]
+    for number, case in enumerate(benchmark.cases):
+        assert case.open().tobytes() == kept(number).image.tobytes()
+        assert Table.from_html(case.truth_html) == Table.from_html(
+            Table.from_otsl(kept(number).answer).to_html()
+        )
+        assert case.pixels() == kept(number).image.width * kept(number).image.height
+    with pytest.raises(ValueError, match="neither a split nor options"):
+        open_benchmark(f"engine:{folder}", options={"damage": 0})
+    with pytest.raises(ValueError, match="no printed tables there"):
+        open_benchmark("engine:/nowhere")
 
 
 def test_a_broken_write_leaves_nothing(tmp_path: Path):

@@ -78,6 +78,6 @@ def document(pages: list[str]) -> str:
         '<!doctype html><meta charset="utf-8"><title>tables</title><style>'
         f"@page{{size:{PAGE_WIDTH}pt {PAGE_HEIGHT}pt;margin:20pt}}body{{margin:0;-webkit-print-color-adjust:exact}}"
         ".page{break-after:page}table{border-collapse:collapse}thead{display:table-row-group}"
-        ".short{white-space:nowrap}td{font-variant-ligatures:none;overflow-wrap:break-word}"
+        ".short{white-space:nowrap}td{overflow-wrap:break-word}"
         f"</style>\n{''.join(pages)}"
     )

@@ -18,6 +18,8 @@ from ..synth.tables import write_answer
 
 FIRST_LOOK = 0.25  # pixels a point when looking where on the page there is anything
 LARGEST = 2600  # pixels a side
+# What PDFium says for some glyphs -> what stands there; U+0002 is a hyphen at the end of a line.
+LETTERS = {"\x02": "-", "\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
 
 
 @dataclass
@@ -72,30 +74,43 @@ def read_pages(pdf: bytes) -> Iterator[_Page]:
         for number in range(len(document)):
             page = document[number]
             text = page.get_textpage()
-            chars: list[str] = []
-            xs: list[float] = []
-            ys: list[float] = []
-            left, right, bottom, top, x, y = (ctypes.c_double() for _ in range(6))
-            for at in range(raw.FPDFText_CountChars(text.raw)):
-                char = chr(raw.FPDFText_GetUnicode(text.raw, at)).replace(
-                    "\x02", "-"
-                )  # a hyphen at a line's end
-                if char.isspace() or char == "\0" or raw.FPDFText_IsGenerated(text.raw, at) == 1:
-                    continue
-                raw.FPDFText_GetCharBox(text.raw, at, left, right, bottom, top)
-                raw.FPDFText_GetCharOrigin(text.raw, at, x, y)
-                matrix = raw.FS_MATRIX()
-                raw.FPDFText_GetMatrix(text.raw, at, matrix)
-                size = raw.FPDFText_GetFontSize(text.raw, at) * abs(matrix.d)
-                chars.append(char)
-                xs.append((left.value + right.value) / 2)
-                ys.append(y.value + CENTRE_HEIGHT * size)
+            found = _characters(raw, text)
             text.close()
-            if chars:
+            if found:
+                chars, xs, ys = zip(*found, strict=True)
                 yield _Page(page, "".join(chars), np.array(xs), np.array(ys))
             page.close()
     finally:
         document.close()
+
+
+def _characters(raw: Any, text: Any) -> list[tuple[str, float, float]]:
+    """Every visible character with its middle and the height of its centre, in the order of the page's text.
+
+    The letters of a ligature share its box evenly.
+    """
+    glyphs: list[tuple[str, tuple[float, float], float]] = []  # letters, left and right, height
+    left, right, bottom, top, x, y = (ctypes.c_double() for _ in range(6))
+    for at in range(raw.FPDFText_CountChars(text.raw)):
+        char = chr(raw.FPDFText_GetUnicode(text.raw, at))
+        if char.isspace() or char == "\0" or raw.FPDFText_IsGenerated(text.raw, at) == 1:
+            continue
+        raw.FPDFText_GetCharBox(text.raw, at, left, right, bottom, top)
+        raw.FPDFText_GetCharOrigin(text.raw, at, x, y)
+        matrix = raw.FS_MATRIX()
+        raw.FPDFText_GetMatrix(text.raw, at, matrix)
+        height = y.value + CENTRE_HEIGHT * raw.FPDFText_GetFontSize(text.raw, at) * abs(matrix.d)
+        box = (left.value, right.value)
+        letters = LETTERS.get(char, char)
+        if glyphs and glyphs[-1][1:] == (box, height) and box[0] < box[1]:
+            glyphs[-1] = (glyphs[-1][0] + letters, box, height)
+        else:
+            glyphs.append((letters, box, height))
+    return [
+        (letter, first + (last - first) * (place + 0.5) / len(letters), height)
+        for letters, (first, last), height in glyphs
+        for place, letter in enumerate(letters)
+    ]
 
 
 def cut_out(

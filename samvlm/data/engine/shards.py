@@ -7,6 +7,7 @@ A shard is two files. `00003.bin` holds one table behind the other: its image as
 
 import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,7 +55,7 @@ class TableShards:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._open: dict[int, Any] = {}
+        self._open: dict[tuple[int, int], Any] = {}
         if not self.places:
             raise ValueError(
                 f"{folder}: no printed tables there; make them with scripts/make_engine_tables.py {folder}"
@@ -77,14 +78,23 @@ class TableShards:
     def __len__(self) -> int:
         return len(self.places)
 
+    def _bytes(self, shard: int, start: int, end: int) -> bytes:
+        key = (os.getpid(), shard)  # a forked worker would share the place in the file with its parent
+        file = self._open.get(key)
+        if file is None:
+            file = self._open[key] = (self.folder / f"{shard:05}.bin").open("rb")
+        file.seek(start)
+        return file.read(end - start)
+
+    def read(self, number: int) -> dict[str, Any]:
+        """`id`, `answer`, `chars` and `meta` of a table, without its picture."""
+        place = self.places[number]
+        return json.loads(self._bytes(place.shard, place.parts[1], place.parts[2]))
+
     def __getitem__(self, number: int) -> KeptTable:
         place = self.places[number]
-        file = self._open.get(place.shard)
-        if file is None:
-            file = self._open[place.shard] = (self.folder / f"{place.shard:05}.bin").open("rb")
         start, truth, centres, positions, end = place.parts
-        file.seek(start)
-        data = file.read(end - start)
+        data = self._bytes(place.shard, start, end)
         told = json.loads(data[truth - start : centres - start])
         return KeptTable(
             id=told["id"],

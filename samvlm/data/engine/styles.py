@@ -110,7 +110,8 @@ def draw_style(dice: Dice, manner: str, columns: int, longest: int) -> Style:
     for depth in (1, 2, 3):
         lines.append(f"@ td.in{depth}{{padding-left:{depth * size * _INDENTS[dice.integer(0, 4)]:.1f}pt}}")
     if dice.chance(0.06):
-        lines.append("@ thead td{text-transform:none;font-size:92%}")
+        lines.append("@ thead td{font-size:92%}")
+    lines.append(f"@{{font-variant-ligatures:{'common-ligatures' if dice.chance(0.4) else 'none'}}}")
     return Style(family, size, scale, rules, zebra, section_shade, section_rule, "\n".join(lines))
 
 

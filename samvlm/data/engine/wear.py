@@ -32,12 +32,12 @@ def worn(
     if kind == "low":
         return (jpeg(dice, image) if small else relow(dice, image)), centres, kind
     if kind == "scan":
-        image, centres = skew(dice, image, centres)
+        image, centres = skew(dice, image, centres, 0.4 * em)
         return scan(dice, image, small), centres, kind
     if kind == "fax" and not small:
-        image, centres = skew(dice, image, centres)
+        image, centres = skew(dice, image, centres, 0.4 * em)
         return fax(dice, image), centres, kind
-    image, centres = perspective(dice, image, centres)
+    image, centres = perspective(dice, image, centres, 0.4 * em)
     return camera(dice, image, small), centres, "photo"
 
 
@@ -48,11 +48,11 @@ def gain(dice: Dice, image: Image.Image) -> Image.Image:
     return image.point([round(low + (255 - low) * (value / 255) ** gamma) for value in range(256)] * 3)
 
 
-def skew(dice: Dice, image: Image.Image, centres: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+def skew(dice: Dice, image: Image.Image, centres: np.ndarray, edge: float) -> tuple[Image.Image, np.ndarray]:
     """Laid on the glass a little askew; left as it is where text would fall off the edge."""
     matrix = skew_matrix(dice, *image.size)
     moved = move(centres, matrix)
-    if not inside(moved, image.size):
+    if not inside(moved, image.size, edge):
         return image, centres
     return image.transform(
         image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor="white"
@@ -88,7 +88,9 @@ def fax(dice: Dice, image: Image.Image) -> Image.Image:
     return Image.fromarray(np.where(black, 0, 255).astype(np.uint8)).convert("RGB")
 
 
-def perspective(dice: Dice, image: Image.Image, centres: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+def perspective(
+    dice: Dice, image: Image.Image, centres: np.ndarray, edge: float
+) -> tuple[Image.Image, np.ndarray]:
     """Seen by a camera that is not quite above the page."""
     width, height = image.size
     reach = min(0.03 * min(width, height), 14.0)
@@ -97,7 +99,7 @@ def perspective(dice: Dice, image: Image.Image, centres: np.ndarray) -> tuple[Im
     matrix = homography(corners, seen)  # pixel of the result -> pixel of the page
     points = np.c_[centres.astype(float), np.ones(len(centres))] @ np.linalg.inv(matrix).T
     moved = (points[:, :2] / points[:, 2:]).astype(np.float32)
-    if not inside(moved, image.size):
+    if not inside(moved, image.size, edge):
         return image, centres
     table = dice.integer(60, 235)
     coefficients = tuple((matrix / matrix[2, 2]).flatten()[:8])
@@ -133,6 +135,6 @@ def camera(dice: Dice, image: Image.Image, small: bool) -> Image.Image:
     return jpeg(dice, Image.fromarray(speckle(dice, pixels.clip(0, 255).astype(np.uint8))))
 
 
-def inside(points: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether all points lie on the picture."""
-    return bool((points > 1).all() and (points < np.array(size) - 1).all())
+def inside(points: np.ndarray, size: tuple[int, int], edge: float) -> bool:
+    """Whether all points lie on the picture, at least `edge` pixels from its rim."""
+    return bool((points > edge).all() and (points < np.array(size) - edge).all())

@@ -13,7 +13,8 @@ from .tables import set_table
 
 STYLES = ("any", *PROFILES)
 """Names of styles; "any" is one of the others each time."""
-TRIES = 4  # plans of which the one is taken that fills the page best
+TRIES = 8  # plans of which the one is taken that fills the page best
+ENOUGH = 0.15  # of the height may stay empty
 
 
 def draw_manner_table(dice: Dice, width: int, height: int, style: str) -> Drawn:
@@ -22,8 +23,11 @@ def draw_manner_table(dice: Dice, width: int, height: int, style: str) -> Drawn:
     look = draw_look(dice, width, height)
     margins = (dice.between(1, 8), dice.between(1, 6), dice.between(1, 8), dice.between(1, 6))
     room = height - margins[1] - margins[3]
-    plans = [make_plan(dice, manner) for _ in range(TRIES)]
-    plan = min(plans, key=lambda plan: _misfit(plan, look, room))
+    plan = make_plan(dice, manner)
+    for _ in range(TRIES - 1):
+        if _misfit(plan, look, room) < ENOUGH * room:
+            break
+        plan = min(plan, make_plan(dice, manner), key=lambda plan: _misfit(plan, look, room))
     structure = draw_manner(dice, plan, look.rules == "grid", look.section_shade is not None)
     widths = _fit(dice, plan, look, structure, width - margins[0] - margins[2])
     content = _content(dice, compose(dice, plan, structure), look, widths)

@@ -112,7 +112,7 @@ def regression(dice: Dice) -> Plan:
     for model in models or ("",):
         above = (model,) if model else ()
         titles += (
-            [Title(f"{letter} ({interval})", above)]
+            [Title(f"{letter} ({interval.strip('()')})", above)]
             if joined
             else [Title(letter, above), Title(interval, above)]
         )
