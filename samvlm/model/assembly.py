@@ -18,7 +18,8 @@ from .image_processing_samvlm import SamVlmImageProcessor
 from .modeling_sam_vision import SamVisionTower
 from .modeling_samvlm import SamVlmForConditionalGeneration
 from .processing_samvlm import SamVlmProcessor
-from .sources import IMAGE_SETTINGS, find_tower
+from .source_images import IMAGE_SETTINGS
+from .sources import find_tower
 
 logger = logging.getLogger(__name__)
 

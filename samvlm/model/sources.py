@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .checkpoint_files import Checkpoint, WeightFile, open_checkpoint, read_json
+from .checkpoint_files import Checkpoint, WeightFile, open_checkpoint
 from .configuration_samvlm import SamVisionTowerConfig
 from .sam_names import to_hf
+from .source_images import image_settings, in_words
 from .source_layouts import OWN_TOWER, PREPROCESSING, Layout, reason_to_ignore, recognise
 from .source_sizes import DTYPES, check_finite, check_tensors, read_sizes
 
@@ -26,18 +27,8 @@ PARTS = ("patch_embed", "pos_embed", "blocks", "layers", "neck")  # of Meta's en
 BEHIND = ("net_2", "net_3", "proj", "downsamples", "neck_hd", "hd_alpha_downsamples")
 COMPRESSOR = "compressor.safetensors"  # in our own tower folders: the source's convolutions behind the map
 SIZES = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
-IMAGE_SETTINGS = (
-    "image_mean",
-    "image_std",
-    "resample",
-    "keep_aspect",
-    "background",
-    "placement",
-    "pad_to_square",
-)
 KEPT = ("token_pool", "token_pool_factor", "attention_path", "initializer_range")
 WRAPPERS = ("module", "_orig_mod", "model", "transformer")  # parts of names that tell nothing
-FILTERS = {0: "nearest", 1: "Lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
@@ -175,10 +166,8 @@ def find_tower(path: str | Path, preprocessing: str | None = None) -> TowerSourc
         checkpoint.path,
     )
     ours = settings.get("model_type") == SamVisionTowerConfig.model_type
-    images = PREPROCESSING[preprocessing or layout.preprocessing]
-    if preprocessing is None:
-        images = (settings.get("images") or {}) if ours else images
-        images = {**images, **own_images(checkpoint, ours)}
+    told = (settings.get("images") or {}) if ours else PREPROCESSING[layout.preprocessing]
+    images = PREPROCESSING[preprocessing] if preprocessing else image_settings(checkpoint, told, ours)
     images = {key: list(value) if isinstance(value, tuple) else value for key, value in images.items()}
     more = {key: settings[key] for key in KEPT if key in settings} if ours else {}
     return TowerSource(checkpoint, layout, prefix, names, convs, ignored, sizes, images, more)
@@ -258,43 +247,7 @@ def expected_tensors(sizes: dict) -> dict[str, torch.Tensor]:
         return SamVisionTower(SamVisionTowerConfig(**sizes)).state_dict()
 
 
-def own_images(checkpoint: Checkpoint, ours: bool) -> dict:
-    """What a folder's own image processor says of colours, and, where it is `ours`, also of size and place."""
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        file = checkpoint.find(name)
-        if file is None:
-            continue
-        settings = read_json(file)
-        settings = settings.get("image_processor", settings)
-        known = IMAGE_SETTINGS if ours else IMAGE_SETTINGS[:2]
-        said = {key: settings[key] for key in known if settings.get(key) is not None}
-        if all(isinstance(said.get(key, []), list) for key in IMAGE_SETTINGS[:2]):
-            return said
-    return {}
-
-
 def group(name: str) -> str:
     """The part of a model that a tensor belongs to."""
     parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
     return parts[0] if parts else name.split(".")[-1]
-
-
-def in_words(images: dict, side: int) -> str:
-    """Settings of the image processor, for people."""
-    how = FILTERS.get(images.get("resample", 2), "resized")
-    if not images.get("keep_aspect", True):
-        way = f"resized to {side}x{side} whatever their aspect ({how})"
-    else:
-        way = f"longest side to {side} ({how})"
-        if images.get("pad_to_square"):
-            around = f"colour {images['background']}" if images.get("background") else "zeros"
-            place = (
-                "in the middle" if images.get("placement", "top_left") != "top_left" else "in the top left"
-            )
-            way += f", {place} of a square of {around}"
-    colours = "; ".join(
-        f"{name} " + ", ".join(f"{value:.3f}" for value in images[key])
-        for name, key in (("mean", "image_mean"), ("std", "image_std"))
-        if images.get(key)
-    )
-    return f"{way}; {colours}" if colours else way

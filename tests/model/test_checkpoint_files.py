@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -110,6 +112,34 @@ def test_damaged_folders(change, message, tmp_path):
         checkpoint = open_checkpoint(tmp_path)
         for name in checkpoint.names:
             checkpoint.shape(name)
+
+
+HUB = """
+from samvlm.model.checkpoint_files import open_checkpoint
+checkpoint = open_checkpoint("someone/something")
+print(sorted(checkpoint.names), checkpoint.config, checkpoint.read("b").tolist(), checkpoint.find("tokenizer.json"))
+checkpoint.read("a.weight")
+"""
+
+
+@pytest.mark.slow
+def test_of_a_hub_repository_only_the_shards_that_are_needed(tmp_path):
+    """Here those that the cache of this machine holds: the first was never fetched."""
+    revision = "0" * 40
+    repository = tmp_path / "models--someone--something"
+    snapshot = repository / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    shards(snapshot, {"a.weight": "model-1.safetensors", "b": "model-2.safetensors"})
+    (snapshot / "model-1.safetensors").unlink()
+    (snapshot / "config.json").write_text('{"model_type": "x"}')
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", HUB], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert run.stdout == "['a.weight', 'b'] {'model_type': 'x'} [1.0, 1.0, 1.0] None\n"
+    assert "names model-1.safetensors, which is not there" in run.stderr
 
 
 def test_which_of_several(tmp_path):

@@ -138,6 +138,24 @@ def test_a_folders_own_colours_win(tmp_path):
     assert find_tower(tmp_path, "sam").images["image_mean"][0] == 0.485
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "found"),
+    [
+        ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375], [0.485, 0.456, 0.406]),  # Meta's own
+        ([127.5, 127.5, 127.5], [255.0, 255.0, 255.0], [0.5, 0.5, 0.5]),
+        ([0.5, float("nan"), 0.5], [1.0, 1.0, 1.0], [0.485, 0.456, 0.406]),  # no colours at all
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.485, 0.456, 0.406]),
+    ],
+)
+def test_colours_that_stand_among_the_weights(mean, std, found, tmp_path):
+    path = write_named("SAM", tmp_path).path
+    state = torch.load(path)
+    state |= {"pixel_mean": torch.tensor(mean).view(3, 1, 1), "pixel_std": torch.tensor(std).view(3, 1, 1)}
+    torch.save(state, path)
+    assert find_tower(path).images["image_mean"] == found
+    assert find_tower(path, "vary").images["image_mean"] == [0.485, 0.456, 0.406]
+
+
 def test_a_batch_of_centred_images():
     """Each in the middle of its own canvas, whatever its company."""
     ours = processor("deepseek_ocr")
