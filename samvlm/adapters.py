@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +75,45 @@ def adapter_settings(adapter: str | Path) -> dict[str, Any]:
     return settings
 
 
+def processor_of(adapter: str | Path, base: str) -> str:
+    """Where the processor of a model is: in the adapter's folder, or with its base, where other trainers leave it."""
+    own = any(
+        (Path(adapter) / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")
+    )
+    return str(adapter) if own else base
+
+
+def require_peft(adapter: str | Path) -> None:
+    """Raise ValueError where peft is missing."""
+    if importlib.util.find_spec("peft") is None:
+        raise ValueError(f"{adapter}: adapters need peft, which is not installed: pip install peft")
+
+
+@contextlib.contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Within this context the errors of loaders become ValueErrors of one line."""
+    try:
+        yield
+    except Exception as problem:  # what the many loaders raise on bad files has no common type
+        reason = (str(problem).strip().splitlines() or ["unknown reason"])[0][:300]
+        raise ValueError(f"{name}: not a document model that can be loaded ({reason})") from problem
+
+
+def check_whole(name: str, report: dict[str, Iterable[Any]]) -> None:
+    """Raise ValueError where loading a model has left weights as they were before.
+
+    report: `missing_keys` and `mismatched_keys`, as from_pretrained gives them.
+    """
+    if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
+        raise ValueError(
+            f"{name}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; "
+            "get a complete copy of the checkpoint"
+        )
+
+
 def load_base(base: str, adapter: Path) -> PreTrainedModel:
     """The base model in float32. Raises ValueError."""
-    try:
-        import peft  # noqa: F401
-    except ImportError:
-        raise ValueError("adapters need peft, which is not installed: pip install peft") from None
+    require_peft(adapter)
     remedy = "name the right one: --base FOLDER"
     if is_adapter(base):
         raise ValueError(f"{base}: is an adapter itself; merge it first, and say --base with what comes out")

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoProcessor, PreTrainedModel
 
-from .adapters import adapter_settings, base_of, load_base, with_adapter
+from .adapters import adapter_settings, base_of, load_base, processor_of, with_adapter
 from .cards import CARD, merged_card
 from .data.whole_files import check_new_folder, whole_folder
 from .model.configuration_samvlm import SamVlmConfig
@@ -99,8 +99,7 @@ def merge_adapter(
         f"This is a whole checkpoint: the adapter `{adapter.name}` was merged into its base model `{_short(base)}` by "
         f"`samvlm merge`, in {dtype}."
     )
-    own = any((adapter / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
-    processor = AutoProcessor.from_pretrained(adapter if own else base)
+    processor = AutoProcessor.from_pretrained(processor_of(adapter, base))
     if quantised:
         said += (
             " In training the base model was in 4 bits; here it has its whole weights, so answers may differ."

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from samvlm.data.datasets import kind_of
+from training.typed_yaml import typed
+
 if TYPE_CHECKING:
     from training.recipe import StageRecipe
 KINDS = ("synth", "engine", "records", "parquet", "dataset")
@@ -60,6 +63,16 @@ class DataRecipe:
                     f"data.sources: {source!r} needs one of synth: KIND, engine: FOLDER, records: FILE, parquet: FILES "
                     "and dataset: NAME."
                 )
+        self.sources = [
+            typed(kind_of(source), source, f"data.sources[{number}]")
+            for number, source in enumerate(self.sources)
+        ]
+        for source in self.sources:
+            if not 0 < source.get("weight", 1.0) < float("inf"):
+                raise ValueError(f"data.sources: {source}: its weight is a number above 0.")
+        for key in ("seed", "workers"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"data.{key}={getattr(self, key)}: a whole number from 0 up.")
         for key in ("max_pixels", "max_images", "row_tokens"):
             if getattr(self, key) < 1:
                 raise ValueError(f"data.{key}={getattr(self, key)}: at least 1.")

@@ -72,7 +72,7 @@ class Packing:
         embeddings = core.get_input_embeddings()
         image = core.config.image_token_id
         device = embeddings.weight.device
-        known = [i for i in range(min(64, embeddings.num_embeddings)) if i != image]
+        known = [i for i in range(min(64, core.config.get_text_config().vocab_size)) if i != image]
         mask = torch.zeros(len(LENGTHS), max(LENGTHS), dtype=torch.long, device=device)
         for sample, length in enumerate(LENGTHS):
             mask[sample, :length] = 1

@@ -15,10 +15,19 @@ from training.adapters import check_alone, check_lora
 from training.data_recipe import DataRecipe, check_packing, is_placed
 from training.scoring_recipe import ScoringRecipe
 from training.sharding import check_sharding
-from training.typed_yaml import apply_override, build
+from training.typed_yaml import apply_override, build, read_documents
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PARTS = ("vision_tower", "connector", "language_model")
+Schedule = Literal[
+    "cosine",
+    "linear",
+    "constant",
+    "constant_with_warmup",
+    "cosine_with_restarts",
+    "polynomial",
+    "inverse_sqrt",
+]
 STAGES = {
     "tower": ("vision_tower", "connector", "language_model"),
     "align": ("connector",),
@@ -94,6 +103,9 @@ class StageRecipe:
             raise ValueError(
                 "stage.lora goes without stage.dense_weight and stage.guide_weight: set both to 0."
             )
+        for key in ("lm_weight", "dense_weight", "guide_weight"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise ValueError(f"stage.{key}={getattr(self, key)}: a number from 0 up.")
         if not (self.lm_weight or self.dense_weight or self.guide_weight):
             raise ValueError(
                 "stage.lm_weight, stage.dense_weight and stage.guide_weight are all 0: nothing to learn."
@@ -122,8 +134,8 @@ class TrainerRecipe:
     """Of matrices and convolutions."""
     warmup_steps: int = 0
     """Steps of linear warm-up."""
-    schedule: str = "cosine"
-    """transformers' lr_scheduler_type, for example cosine, linear, constant_with_warmup."""
+    schedule: Schedule = "cosine"
+    """transformers' lr_scheduler_type."""
     gradient_accumulation_steps: int = 1
     """Micro-batches an optimizer step."""
     max_grad_norm: float = 1.0
@@ -166,6 +178,11 @@ class TrainerRecipe:
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"trainer.{key}={getattr(self, key)}: at least 1.")
+        for key in ("warmup_steps", "max_grad_norm", "weight_decay"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise ValueError(f"trainer.{key}={getattr(self, key)}: a number from 0 up.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"trainer.seed={self.seed}: a whole number from 0 to 2^32 - 1.")
         for key, rate in {"learning_rate": self.learning_rate, **self.rates}.items():
             if not 0 <= rate < float("inf"):
                 raise ValueError(f"trainer: the learning rate {key}={rate} is none: give a number from 0 up.")
@@ -240,11 +257,11 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> list[Re
     """
     path = find_recipe(path)
     try:
-        documents = [
-            document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document
-        ]
+        documents = [document for document in read_documents(path.read_text(encoding="utf-8")) if document]
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     recipes = []
     for number, document in enumerate(documents):
         if not isinstance(document, dict):

@@ -21,6 +21,7 @@ from accelerate.utils import broadcast_object_list
 
 from samvlm.data.datasets import source_of
 from training.checkpoints import (
+    MANIFEST,
     best_of,
     checkpoints_in,
     clear_stale,
@@ -91,8 +92,8 @@ class Start:
         self.about["frozen"] = digest
         if self.checkpoint is None or read_manifest(self.checkpoint).get("frozen", digest) == digest:
             return
-        recipe = read_manifest(self.checkpoint)["recipe"]
-        was, now = (part["model"].get("init_from") for part in (recipe, self.about["recipe"]))
+        recipes = (read_manifest(self.checkpoint).get("recipe"), self.about["recipe"])
+        was, now = (_flat(recipe).get("model.init_from") for recipe in recipes)
         _refuse(self.checkpoint, [f"frozen weights: those of {was} -> others, of {now}"], self.force)
 
 
@@ -220,8 +221,12 @@ def differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     `trainer.max_steps` may change where the learning rate does not depend on it. A data file may have another path
     as long as its contents are the same.
     """
+    if not all(isinstance(was.get(part), dict) for part in ("recipe", "data")):
+        return [f"what run it is of: unknown, for its {MANIFEST} says nothing of recipe and data"]
     old, new = _flat(was["recipe"]), _flat(now["recipe"])
     free = MAY_CHANGE | set(now["data"])
+    if old.get("data.feature_cache") and new.get("data.feature_cache"):
+        free.add("data.feature_cache")  # its entries know what they are of, wherever they are
     if now["recipe"]["trainer"]["schedule"] in ENDLESS:
         free.add("trainer.max_steps")
     defaults = _defaults()

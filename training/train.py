@@ -5,6 +5,7 @@ torchrun --nproc_per_node 2 training/train.py configs/debug_cpu.yaml trainer.out
 """
 
 import dataclasses
+import inspect
 import json
 import logging
 import os
@@ -26,11 +27,13 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, TrainingArg
 from transformers.utils.logging import disable_progress_bar
 
 import samvlm  # noqa: F401  (registers the Auto classes)
+from samvlm.adapters import check_whole, loading
 from samvlm.data.datasets import MixtureDataset, source_of
 from samvlm.data.lock import alone_in
 from samvlm.data.samples import SynthSource
 from samvlm.data.synth import CHARSET
-from samvlm.model.assembly import assemble
+from samvlm.generation.parser import find_checkpoint
+from samvlm.model.assembly import assemble, check_names
 from training.adapters import check_start, quantised
 from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
@@ -57,24 +60,31 @@ def build_model(recipe: Recipe):
         parts = dict(recipe.model.assemble)
         if parts.get("characters") == "synth":
             parts["characters"] = CHARSET
+        check_names("model.assemble", parts, inspect.signature(assemble).parameters)
         try:
             model, processor = assemble(**parts)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"model.assemble: {error}") from None
         if attention:
             model.set_attn_implementation(attention)
         return model, processor
     check_start(source)
+    try:
+        source = find_checkpoint(source)
+    except ValueError as error:
+        raise ValueError(f"model.init_from={error}") from None
     if Path(source).is_dir():
         source = str(Path(source).resolve())  # an adapter keeps the name of its base model
-    elif source == "samvlm-tiny":
-        from samvlm.generation.parser import SHIPPED
-
-        source = str(SHIPPED)
     settings = {"dtype": torch.float32, **({"attn_implementation": attention} if attention else {})}
     settings |= quantised(recipe.stage.lora, getattr(torch, recipe.model.dtype))
-    model = AutoModelForImageTextToText.from_pretrained(source, **settings)
-    return model, AutoProcessor.from_pretrained(source)
+    name = f"model.init_from={recipe.model.init_from}"
+    with loading(name):
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            source, output_loading_info=True, **settings
+        )
+        processor = AutoProcessor.from_pretrained(source)
+    check_whole(name, report)
+    return model, processor
 
 
 def build_dataset(recipe: Recipe, processor) -> MixtureDataset:

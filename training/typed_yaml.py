@@ -1,4 +1,4 @@
-"""YAML values into dataclasses: types are checked and converted, unknown keys get the nearest name."""
+"""YAML values into dataclasses: types are checked and converted, unknown keys get the nearest name, none stands twice."""
 
 import dataclasses
 import difflib
@@ -7,6 +7,28 @@ import typing
 from typing import Any, Literal
 
 import yaml
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """Reads YAML as `yaml.safe_load` does, but for keys that stand twice, of which that would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        places: dict[Any, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in places:
+                    raise ValueError(
+                        f"the key {key.value!r} stands twice, in line {places[key.value]} and in line {line}: leave "
+                        "one of them out."
+                    )
+                places[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+def read_documents(text: str) -> list[Any]:
+    """The documents of a YAML text. Raises yaml.YAMLError, and ValueError for a key that stands twice."""
+    return list(yaml.load_all(text, _EachKeyOnce))
 
 
 def apply_override(document: dict, override: str) -> None:
@@ -30,25 +52,32 @@ def apply_override(document: dict, override: str) -> None:
 
 def build(kind: type, values: Any, where: str) -> Any:
     """A dataclass from a mapping; fields that are dataclasses are built likewise. Raises ValueError with `where`."""
+    built = typed(kind, values, where)
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            built[name] = build(hint, values.get(name) or {}, f"{where}: {name}")
+    try:
+        return kind(**built)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def typed(kind: type, values: Any, where: str) -> dict[str, Any]:
+    """The values of a mapping as the fields of a dataclass want them, without its fields that are dataclasses.
+
+    Raises ValueError with `where` for what is no field, or no value for it.
+    """
     if not isinstance(values, dict):
         raise ValueError(f"{where}: expected a mapping, got {values!r}.")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = [field.name for field in dataclasses.fields(kind)]
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(fields)}."
             raise ValueError(f"{where}: unknown key {key!r}: {hint}")
-    built = {}
-    for name in fields:
-        if dataclasses.is_dataclass(hints[name]):
-            built[name] = build(hints[name], values.get(name) or {}, f"{where}: {name}")
-        elif name in values:
-            built[name] = _convert(hints[name], values[name], f"{where}: {name}")
-    try:
-        return kind(**built)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    plain = {name: value for name, value in values.items() if not dataclasses.is_dataclass(hints[name])}
+    return {name: _convert(hints[name], value, f"{where}: {name}") for name, value in plain.items()}
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -63,6 +92,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return None
         return _convert(next(c for c in choices if c is not type(None)), value, where)
     plain = typing.get_origin(hint) or hint
+    if plain is tuple:  # of so many values; YAML has lists only
+        if not isinstance(value, list | tuple) or len(value) != len(choices):
+            raise ValueError(f"{where}={value!r}: a list of {len(choices)} is needed.")
+        return [_convert(choices[i], item, f"{where}[{i}]") for i, item in enumerate(value)]
     try:
         if plain is float and not isinstance(value, bool):
             return float(value)

@@ -24,7 +24,7 @@ DIR/<stem>.<format> (default: html); page 2 of a document <stem>.p2.<format>, a 
 """
 PARSE_END = """\
 exit codes: 0 all read; 1 a page of a document could not be read; 2 a file could not be read, or wrong usage;
-130 interrupted. What can be read is parsed in any case.
+130 or 143 interrupted. What can be read is parsed in any case.
 """
 CHAT_HELP = """\
 Ask questions about an image or a page. Type a question a line; /reset forgets the conversation, /quit or the end

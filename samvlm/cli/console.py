@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -16,7 +18,33 @@ from ..data.images import Page, display_name
 from ..data.safe_text import printable
 from ..generation import DocumentParser
 
-OK, PAGE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, PAGE_FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as clusters and containers send it."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Within this context SIGTERM raises Terminated, so that what ends well after Ctrl-C ends well after it too."""
+
+    def end(signum: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # no other may listen
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def interrupted(cause: KeyboardInterrupt) -> int:
+    """The exit code of what was broken off."""
+    return TERMINATED if isinstance(cause, Terminated) else INTERRUPTED
 
 
 def say(message: object) -> None:

@@ -167,9 +167,14 @@ def run_stats(options: argparse.Namespace) -> int:
 def run_preview(options: argparse.Namespace) -> int:
     """`samvlm data preview`."""
     page = _page(options.output, options.files)
-    shown, total = write_preview(page, options.files, options.limit, options.seed)
-    say(f"{shown:,} of {total:,} records: {display_name(page)}")
-    return OK
+    shown = write_preview(page, options.files, options.limit, options.seed)
+    say(f"{shown.count:,} of {shown.total:,} records: {display_name(page)}")
+    if shown.broken == shown.count:
+        say("error: none of them is a record; the page says why, and so does `samvlm data check`")
+        return BAD_INPUT
+    if shown.broken:
+        say(f"warning: {shown.broken:,} lines are no record; see `samvlm data check`")
+    return LEFT_OUT if shown.broken else OK
 
 
 def cores() -> int:

@@ -20,8 +20,8 @@ from ..evaluation.predictions import FilePredictor
 from ..evaluation.predictors import ModelPredictor, Predictor
 from ..evaluation.runner import PREDICTIONS, Evaluation, evaluate, write_json
 from ..evaluation.scores import LOWER_IS_BETTER
-from ..generation.parser import SHIPPED
-from .console import BAD_INPUT, INTERRUPTED, OK, PAGE_FAILED, load, one_line, say
+from ..generation.parser import find_checkpoint
+from .console import BAD_INPUT, OK, PAGE_FAILED, interrupted, load, one_line, say, terminable
 
 MOST_NAMED = 10  # failures that are named on the screen; scores.json has all
 
@@ -30,25 +30,28 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate; returns the exit code."""
     version = sys.modules[__package__.partition(".")[0]].__version__
     try:
-        benchmark = open_benchmark(options.data, options.split, options.limit, options.seed, options.options)
-        _name_failures(
-            [f"left out: {entry.where}: {entry.reason}" for entry in benchmark.left_out], options.output
-        )
-        result = evaluate(
-            _predictor(options, benchmark.cases),
-            benchmark,
-            options.output,
-            options.force,
-            options.metrics,
-            options.workers,
-            version,
-        )
+        with terminable():
+            benchmark = open_benchmark(
+                options.data, options.split, options.limit, options.seed, options.options
+            )
+            _name_failures(
+                [f"left out: {entry.where}: {entry.reason}" for entry in benchmark.left_out], options.output
+            )
+            result = evaluate(
+                _predictor(options, benchmark.cases),
+                benchmark,
+                options.output,
+                options.force,
+                options.metrics,
+                options.workers,
+                version,
+            )
     except (ValueError, OSError) as problem:
         say(f"error: {one_line(problem)}")
         return BAD_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as cause:
         say(f"interrupted; the same command goes on where it was, see {options.output}")
-        return INTERRUPTED
+        return interrupted(cause)
     if result.torn:
         say(f"{result.torn} torn lines of {PREDICTIONS} were read again")
     errors = result.scores["errors"]
@@ -171,7 +174,7 @@ def _predictor(options: argparse.Namespace, cases: Sequence[Case]) -> Predictor:
     if options.threads:
         torch.set_num_threads(options.threads)
     parser = load(options)
-    return ModelPredictor(parser, name or SHIPPED, options.batch_size, options.max_new_tokens)
+    return ModelPredictor(parser, find_checkpoint(name), options.batch_size, options.max_new_tokens)
 
 
 def _name_failures(failures: Sequence[str], where: object) -> None:

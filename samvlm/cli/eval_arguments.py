@@ -20,7 +20,7 @@ browser). The same command again goes on after an interruption. `samvlm eval com
 """
 EVAL_END = """\
 exit codes: 0 all read and scored; 1 an example could not be, it scores 0 and is named; 2 wrong usage, or nothing could
-be read; 130 interrupted.
+be read; 130 or 143 interrupted.
 """
 COMPARE_HELP = """\
 Say whether the results in folder B are better than those in A, example by example: mean difference, 95% bootstrap

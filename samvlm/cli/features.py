@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from ..features import FeatureCache
 from ..features.build import Built, build_features, images_of
-from ..generation.parser import SHIPPED
+from ..generation.parser import find_checkpoint
 from .console import BAD_INPUT, OK, own_words, say
 
 SOME_FAILED = 1
@@ -106,9 +106,7 @@ def open_cache(options: argparse.Namespace, settings: dict, folder: str) -> tupl
     """The cache, with the model loaded as training loads it, and its image processor. Raises ValueError, OSError."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    source = options.model
-    if source in (None, "samvlm-tiny"):
-        source = str(SHIPPED)
+    source = find_checkpoint(options.model)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(device)

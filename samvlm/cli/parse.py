@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..data.images import DocumentError, Page, display_name, open_pages
 from ..generation import DocumentParser, ParseResult
-from .console import BAD_INPUT, INTERRUPTED, OK, PAGE_FAILED, load, next_page, say
+from .console import BAD_INPUT, OK, PAGE_FAILED, interrupted, load, next_page, say, terminable
 from .outputs import FolderOutput, StreamOutput, WorkbookOutput
 
 BATCH_SIZE = 8  # pages, where files are written; on the screen, tables are to appear one after the other
@@ -39,17 +39,18 @@ def run(options: argparse.Namespace) -> int:
     quiet = len(files) < 2 or shown or not sys.stderr.isatty()
     bar = tqdm(total=len(files), unit="file", file=sys.stderr, disable=quiet, leave=False)
     try:
-        for number, path in enumerate(files):
-            reader.read(number, path)
-            bar.update(reader.done + len(reader.failed) - bar.n)
-        reader.parse_waiting()
+        with terminable():
+            for number, path in enumerate(files):
+                reader.read(number, path)
+                bar.update(reader.done + len(reader.failed) - bar.n)
+            reader.parse_waiting()
     except ModelError as problem:
         say(f"error: {problem}")
         return BAD_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as cause:
         bar.close()
         say(f"interrupted; {reader.done} of {len(files)} files are done")
-        return INTERRUPTED
+        return interrupted(cause)
     finally:
         bar.close()
         output.close()

@@ -31,11 +31,15 @@ class Held(NamedTuple):
 Item = int | Held  # what names an item of a mixture
 
 
+def kind_of(settings: dict[str, Any]) -> type[Source]:
+    """The class of the source that an entry of a recipe's data.sources describes."""
+    return next((KINDS[key] for key in KINDS if key in settings), StreamSource)
+
+
 def source_of(settings: dict[str, Any]) -> Source:
     """The source that an entry of a recipe's data.sources describes. Raises ValueError."""
-    kind = next((KINDS[key] for key in KINDS if key in settings), StreamSource)
     try:
-        return kind(**settings)
+        return kind_of(settings)(**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"data.sources: {settings}: {error}") from None
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ImageDraw
@@ -77,10 +77,18 @@ def record_markup(
     )
 
 
+class Shown(NamedTuple):
+    """What is on a page: `count` of `total` lines, of which `broken` are no records."""
+
+    count: int
+    total: int
+    broken: int
+
+
 def write_preview(
     path: str | Path, files: Sequence[str | Path], limit: int = 50, seed: int | None = None
-) -> tuple[int, int]:
-    """Write a web page of at most `limit` records; return how many are on it and how many there are.
+) -> Shown:
+    """Write a web page of at most `limit` records, good and bad.
 
     seed: which records are drawn; None: the first ones. They stand in the order of the files.
     Raises ValueError for a file that is not there or has no records, OSError if the page cannot be written.
@@ -102,7 +110,14 @@ def write_preview(
     with whole_file(Path(path)) as stream:
         for part in _pages(title, chosen, total):
             stream.write(part.encode("utf-8", "replace"))
-    return len(chosen), total
+    return Shown(len(chosen), total, sum(not _is_record(item, folder) for _, item, folder in chosen))
+
+
+def _is_record(item: Any, folder: Path) -> bool:
+    try:
+        return not isinstance(item, ValueError) and parse_record(item, folder) is not None
+    except ValueError:
+        return False
 
 
 def _pages(title: str, chosen: list[tuple[str, Any, Path]], total: int) -> Iterable[str]:

@@ -95,10 +95,8 @@ class SynthSource:
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise ValueError(f"size={self.size}: give [width, height] in pixels.")
-        try:
-            synth.plan_size(self.synth, 0, 0, **self.options)
-        except TypeError as error:
-            raise ValueError(f"options={self.options}: {error}") from None
+        synth.check_options(self.options)
+        synth.plan_size(self.synth, 0, 0, **self.options)
 
     @property
     def drawn(self) -> bool:

@@ -102,10 +102,8 @@ def open_benchmark(
     else:
         split = split or _usual_split(name, Path(path))
         settings |= {"split": split, "options": options or {}}
-        try:
-            entries = READERS[name](path, split=split, **(options or {}))
-        except TypeError as problem:
-            raise ValueError(f"options {options} of {name}: {problem}") from None
+        READERS[name].check_options(options or {})
+        entries = READERS[name](path, split=split, **(options or {}))
     benchmark = Benchmark(name or Path(path).stem, path, [], settings=settings)
     _fill(benchmark, entries, limit)
     if not benchmark.cases:
@@ -201,12 +199,13 @@ def _true_tables(truths: dict[str, Any]) -> Iterator[Item | Rejected]:
 def _drawn(number: int, seed: int, options: dict[str, Any]) -> Iterator[Case]:
     options = dict(options)
     kind, size = options.pop("kind", "table"), options.pop("size", None)
+    synth.check_options(options, ("kind", "size"))
+    if size is not None and not (
+        isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int for side in size)
+    ):
+        raise ValueError(f"the option size={size!r}: give [width, height] in pixels")
     size = tuple(size) if size else None
-    try:
-        synth.plan_size(kind, seed, 0, **options)
-        synth.sample(kind, seed, 0, size=size, **options)
-    except (TypeError, KeyError) as problem:
-        raise ValueError(f"options {options}: {problem}") from None
+    synth.sample(kind, seed, 0, size=size, **options)
     for index in range(number):
         plain = synth.sample(kind, seed, index, size=size, **(options | {"damage": 0}))  # a tenth of the time
         width, height = size or synth.plan_size(kind, seed, index, **options)

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
-from ..adapters import base_of, is_adapter
+from ..adapters import base_of, check_whole, is_adapter, loading, processor_of, require_peft
 from ..data.images import DocumentError, Source, open_image, open_pages
 from ..data.tables import Table
 from ..data.tasks import TASKS
@@ -49,7 +49,7 @@ class DocumentParser:
 
         Args:
             folder: a checkpoint folder, a LoRA adapter's folder (with peft installed) or a Hugging Face hub name;
-                None: the checkpoint that ships with samvlm.
+                None or "samvlm-tiny": the checkpoint that ships with samvlm.
             device: "cpu", "cuda", …; None: a GPU if there is one.
             dtype: of the weights, such as "bfloat16"; None: bfloat16 on a GPU that has it, else float32.
 
@@ -57,13 +57,17 @@ class DocumentParser:
             ValueError: there is no such checkpoint or device, or it cannot be loaded whole. Code that comes
                 with a checkpoint is never run.
         """
-        name = _checkpoint(folder)
-        base = base_of(name) if is_adapter(name) else name
+        name = find_checkpoint(folder)
+        base = name
+        if is_adapter(name):
+            require_peft(name)
+            base = base_of(name)
         device = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if dtype is None:
             has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
             dtype = torch.bfloat16 if has_bf16 else torch.float32
-        try:
+        dtype = _usable_dtype(dtype)
+        with loading(name):
             model, report = AutoModelForImageTextToText.from_pretrained(
                 base, dtype=dtype, output_loading_info=True
             )
@@ -72,19 +76,12 @@ class DocumentParser:
                 report = {
                     key: {*report[key], *getattr(added, key)} for key in ("missing_keys", "mismatched_keys")
                 }
-            processor = AutoProcessor.from_pretrained(name)
-        except Exception as problem:  # what the many loaders raise on bad files has no common type
-            reason = str(problem).strip().splitlines()[0][:200] if str(problem).strip() else "unknown reason"
-            raise ValueError(f"{name}: not a document model that can be loaded ({reason})") from problem
+            processor = AutoProcessor.from_pretrained(processor_of(name, base))
         if model.config.model_type == "got_ocr2":
             raise ValueError(
                 f"{name}: transformers' GOT-OCR2 knows no chat; samvlm convert {name} FOLDER makes a model of it that reads"
             )
-        if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
-            raise ValueError(
-                f"{name}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; "
-                "get a complete copy of the checkpoint"
-            )
+        check_whole(name, report)
         return cls(model.to(device), processor)
 
     def __call__(
@@ -239,9 +236,22 @@ def _usable_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from None
 
 
-def _checkpoint(folder: str | Path | None) -> str:
-    """The folder or hub name to load, once it is sure to be one."""
-    if folder is None:
+def _usable_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype {str(dtype)!r} is none for weights; use 'float32', 'bfloat16' or 'float16'")
+    return found
+
+
+def find_checkpoint(folder: str | Path | None = None) -> str:
+    """The folder or hub name of a checkpoint or an adapter, once it is sure to be one.
+
+    Args:
+        folder: a folder, a hub name, or "samvlm-tiny", the checkpoint that ships, as None is.
+
+    Raises ValueError for what is neither.
+    """
+    if folder is None or (folder == SHIPPED.name and not Path(folder).exists()):
         if not (SHIPPED / "config.json").is_file():
             raise ValueError(
                 f"this installation has no checkpoint at {SHIPPED}; name one, as in --model FOLDER "
@@ -253,6 +263,7 @@ def _checkpoint(folder: str | Path | None) -> str:
         return str(path)
     if path.exists():
         raise ValueError(f"{folder}: not a checkpoint folder, it has no config.json (or adapter_config.json)")
-    if isinstance(folder, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", folder):
-        return folder  # a hub name
+    is_name = isinstance(folder, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", folder)
+    if is_name and not path.parent.is_dir():  # in a folder that is here, it is a path with a mistake
+        return folder
     raise ValueError(f"{folder}: no such folder; give a checkpoint folder or a hub name such as user/model")

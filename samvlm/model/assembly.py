@@ -1,12 +1,16 @@
 """The first checkpoint: a tower, a language model, a new connector, the added tokens and the processor."""
 
+import dataclasses
+import difflib
 import logging
+from collections.abc import Iterable
 
 import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -24,6 +28,7 @@ from .sources import find_tower
 logger = logging.getLogger(__name__)
 
 IMAGE_TOKEN = "<image>"
+CONNECTOR = {"compressor": "avg_pool", "factor": 4, "depth": 2, "act": "gelu", "bias": True}
 OTSL_TOKENS = ("<fcel>", "<ecel>", "<lcel>", "<ucel>", "<xcel>", "<nl>", "<ched>", "<rhed>", "<srow>")
 
 
@@ -57,14 +62,14 @@ def assemble(
     """
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"dtype {dtype!r} does not exist: choose float32, bfloat16 or float16.")
+    check_names("connector", connector or {}, _settings_of(SamVlmConfig, "connector_"))
+    check_names("image", image or {}, SamVlmImageProcessor.valid_kwargs.__annotations__)
     torch.manual_seed(seed)
     vision_tower, convs = _tower(tower)
     image = _image_settings(vision_tower.config, image)
     decoder, tokenizer = _language_model(language_model, characters)
     _add_tokens(tokenizer, decoder)
-    connector = {"compressor": "avg_pool", "factor": 4, "depth": 2, "act": "gelu", "bias": True} | (
-        connector or {}
-    )
+    connector = CONNECTOR | (connector or {})
     if connector["compressor"] == "conv" and convs:
         connector.setdefault("conv_widths", _widths(convs, connector["factor"]))
     config = SamVlmConfig(
@@ -100,6 +105,7 @@ def assemble(
 def _tower(source: str | dict) -> tuple[SamVisionTower, dict[str, torch.Tensor]]:
     """The tower, and the weights of the convolutions that its source has behind it; {} for none."""
     if isinstance(source, dict):
+        check_names("tower", source, _settings_of(SamVisionTowerConfig))
         return SamVisionTower(SamVisionTowerConfig(**source)), {}
     found = find_tower(source)
     for line in found.report():
@@ -148,6 +154,25 @@ def _image_settings(config: SamVisionTowerConfig, image: dict | None) -> dict:
     return settings
 
 
+def _settings_of(config: type[PreTrainedConfig], prefix: str = "") -> list[str]:
+    names = ["model_type", *(field.name for field in dataclasses.fields(config)), *config.attribute_map]
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def check_names(what: str, given: dict, known: Iterable[str], only_near: bool = False) -> None:
+    """Raise ValueError, with the nearest name, for settings that do not exist: configurations take any without a word.
+
+    Args:
+        only_near: let those pass that are not nearly the name of one that exists.
+    """
+    known = list(known)
+    for name in given:
+        near = difflib.get_close_matches(str(name), known, 1, 0.85 if only_near else 0.6)
+        if name not in known and (near or not only_near):
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+            raise ValueError(f"{what}: unknown setting {name!r}: {hint}")
+
+
 @torch.no_grad()
 def _check_decoder(model: SamVlmForConditionalGeneration, decoder: PreTrainedModel, source: str) -> None:
     """Raise ValueError where a language model does more behind its last layer than a matrix product (a bias, scaled or
@@ -176,6 +201,8 @@ def _language_model(
     model_type = source.pop("model_type", "llama")
     if model_type not in CONFIG_MAPPING:
         raise ValueError(f"model_type {model_type!r} is not known to transformers.")
+    # Configurations take names that are not among their settings, older ones for example.
+    check_names("language_model", source, _settings_of(CONFIG_MAPPING[model_type]), only_near=True)
     tokenizer = character_tokenizer(characters)
     ids = {
         "bos_token_id": None,

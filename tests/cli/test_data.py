@@ -171,3 +171,8 @@ def test_split_mix_stats_and_preview(run, records, tmp_path):
     assert run("mix", "all.jsonl", "-o", "again.jsonl")[0] == 1
     code, out, err = run("preview", "all.jsonl", "-o", "page.html", "--limit", "3")
     assert code == 0 and (tmp_path / "page.html").read_text().count("<article") == 3
+    code, out, err = run("preview", "all.jsonl", "-o", "page.html")
+    assert code == 1 and "1 lines are no record" in err
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    code, out, err = run("preview", "bad.jsonl", "-o", "bad.html")
+    assert code == 2 and "error: none of them is a record" in err and (tmp_path / "bad.html").is_file()

@@ -187,13 +187,18 @@ def test_arguments(capsys):
         assert text.startswith("usage: samvlm eval") and (expected in text or "viewer.html" in text)
 
 
-def test_interrupted(records, tmp_path, capsys, monkeypatch):
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(signum, code, records, capsys, monkeypatch):
     def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signum)
+        time.sleep(9)
 
+    before = signal.getsignal(signum)
     monkeypatch.setattr("samvlm.cli.eval.evaluate", interrupt)
     Path("p.jsonl").write_text('{"id": "t0", "html": ""}\n')
-    assert main(["eval", "p.jsonl", "--data", str(records), "-o", "out"]) == 130
+    assert main(["eval", "p.jsonl", "--data", str(records), "-o", "out"]) == code
+    assert signal.getsignal(signum) is before
     assert "the same command goes on where it was" in capsys.readouterr().err
 
 

@@ -24,7 +24,7 @@ def records(tmp_path):
 
 
 def test_the_first_records(tmp_path, records):
-    assert write_preview(tmp_path / "page.html", [records], limit=6) == (6, 9)
+    assert write_preview(tmp_path / "page.html", [records], limit=6) == (6, 9, 1)
     page = (tmp_path / "page.html").read_text()
     assert page.count("<article") == 6 and page.count("data:image/") == 5 and "6 of 9 records" in page
     assert (
@@ -42,7 +42,7 @@ def test_records_at_random(tmp_path, records):
         return re.findall(r"r\.jsonl:(\d+)", (tmp_path / "page.html").read_text())
 
     assert len(ids(0)) == 5 and ids(0) == ids(0) and any(ids(0) != ids(seed) for seed in (1, 2, 3))
-    assert write_preview(tmp_path / "page.html", [records], limit=50, seed=1) == (9, 9)
+    assert write_preview(tmp_path / "page.html", [records], limit=50, seed=1) == (9, 9, 2)
 
 
 def test_boxes_are_drawn(records):

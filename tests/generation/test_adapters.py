@@ -1,5 +1,6 @@
 """A LoRA adapter's folder is a model like any other: what training saves, the parser reads."""
 
+import importlib.util
 import json
 
 import pytest
@@ -41,6 +42,21 @@ def test_the_parser_loads_an_adapter(adapter, tiny_checkpoint):
     expected = DocumentParser(merged, base.processor)(image, max_new_tokens=12).text
     assert DocumentParser.from_pretrained(folder, device="cpu")(image, max_new_tokens=12).text == expected
     assert base(image, max_new_tokens=12).text != expected
+
+
+def test_an_adapter_of_another_trainer_has_the_processor_of_its_base(adapter):
+    folder, _ = adapter
+    for file in folder.iterdir():
+        if not file.name.startswith("adapter_"):
+            file.unlink()
+    assert DocumentParser.from_pretrained(folder, device="cpu").processor.tokenizer is not None
+
+
+def test_without_peft_the_remedy_is_told(adapter, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "peft" else find(name))
+    with pytest.raises(ValueError, match=r"adapters need peft, .*: pip install peft"):
+        DocumentParser.from_pretrained(adapter[0], device="cpu")
 
 
 def test_an_adapter_without_its_base_says_so(adapter):

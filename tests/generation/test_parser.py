@@ -215,6 +215,20 @@ def test_the_shipped_checkpoint_is_the_default(tiny_checkpoint, monkeypatch):
     assert DocumentParser.from_pretrained(dtype="bfloat16").model.dtype == torch.bfloat16
 
 
+def test_the_checkpoint_that_ships_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert module.find_checkpoint("samvlm-tiny") == str(module.SHIPPED)
+    (tmp_path / "samvlm-tiny").mkdir()
+    with pytest.raises(ValueError, match=r"samvlm-tiny: not a checkpoint folder"):  # a folder comes first
+        module.find_checkpoint("samvlm-tiny")
+
+
+@pytest.mark.parametrize("dtype", ["float99", "int8", "nn"])
+def test_what_is_no_dtype_is_not_blamed_on_the_checkpoint(dtype, tiny_checkpoint):
+    with pytest.raises(ValueError, match=f"^dtype '{dtype}' is none for weights; use 'float32'"):
+        DocumentParser.from_pretrained(tiny_checkpoint, device="cpu", dtype=dtype)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing", "renamed", "type"])
 def test_damaged_checkpoints_are_refused(damage, tiny_checkpoint, tmp_path):
     folder = copy(tiny_checkpoint, tmp_path / "model")

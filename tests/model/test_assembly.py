@@ -208,6 +208,18 @@ def test_same_seed_same_weights():
         ({"language_model": "folder", "characters": "a"}, "brings its own tokenizer"),
         ({"language_model": {**DECODER}, "characters": "a", "dtype": "float33"}, "'float33' does not exist"),
         ({"language_model": {**DECODER}, "characters": "a", "connector": {"factor": 3}}, "factor"),
+        (
+            {"language_model": {**DECODER}, "characters": "a", "connector": {"compresor": "conv"}},
+            "connector: unknown setting 'compresor': did you mean 'compressor'",
+        ),
+        (
+            {"language_model": {**DECODER}, "characters": "a", "image": {"max_upscal": 2}},
+            "image: unknown setting 'max_upscal': did you mean 'max_upscale'",
+        ),
+        (
+            {"language_model": {**DECODER, "num_hidden_layer": 2}, "characters": "a"},
+            "language_model: unknown setting 'num_hidden_layer': did you mean 'num_hidden_layers'",
+        ),
     ],
 )
 def test_parts_that_do_not_fit(settings, message):

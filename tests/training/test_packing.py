@@ -14,6 +14,7 @@ from samvlm.data.conversations import read_conversation
 from samvlm.data.samples import RecordSource, Sample
 from samvlm.data.tasks import messages
 from samvlm.features import FeatureCache
+from training.adapters import add_lora
 from training.collator import Collator
 from training.micro_batches import cut
 from training.objective import Objective
@@ -220,6 +221,12 @@ def test_attention_that_is_not_known_to_keep_samples_apart_is_refused(reader, mo
         reader[0].config.get_text_config(), "_attn_implementation_internal", "flash_attention_2"
     )
     assert Packing(reader[0], 64).row_tokens is None, "it tells samples apart in a single row only"
+
+
+def test_adapters_with_new_tokens_keep_samples_apart_too():
+    model, _ = build_reader()
+    adapted = add_lora(model, {"r": 2, "new_tokens": True}, new_tokens=[5, 6])
+    Packing(model, 64).check(adapted)
 
 
 @pytest.mark.parametrize("key", ["dense_weight", "guide_weight"])

@@ -31,6 +31,16 @@ def test_reads_numbers_that_yaml_takes_for_text(load):
     assert recipe.model.dtype == "float32"  # a default
 
 
+def test_the_values_of_sources_are_numbers_too(load):
+    (recipe,) = load(GOOD.replace("{synth: table}", "{synth: table, weight: 1e-1, size: [1.28e2, 64]}"))
+    assert recipe.data.sources == [{"synth": "table", "weight": 0.1, "size": [128, 64]}]
+
+
+def test_a_merged_mapping_may_have_a_key_again(load):
+    (recipe,) = load(GOOD.replace("trainer: {", "trainer: {<<: {max_steps: 3}, "))
+    assert recipe.trainer.max_steps == 10
+
+
 def test_overrides_win_and_are_yaml(load):
     (recipe,) = load(
         GOOD,
@@ -82,6 +92,31 @@ def test_several_documents_are_stages_in_turn(load):
             "{synth: table}",
             "{weight: 1}",
             r"data\.sources: .* needs one of synth: KIND, engine: FOLDER, records: FILE, parquet: FILES ",
+        ),
+        ("{synth: table}", "{synth: table, wieght: 2}", r"sources\[0\]: unknown key 'wieght': .* 'weight'"),
+        ("{synth: table}", "{synth: table, weight: heavy}", r"sources\[0\]: weight='heavy': a number"),
+        ("{synth: table}", "{synth: table, weight: 0}", r"its weight is a number above 0"),
+        ("{synth: table}", "{synth: table, size: [128]}", r"size=\[128\]: a list of 2 is needed"),
+        ("{synth: table}", "{synth: table, size: [a, b]}", r"size\[0\]='a': a number is needed"),
+        ("{synth: table}", "{synth: table, options: 3}", r"sources\[0\]: options=3: expected dict"),
+        ("{synth: table}", "{records: 5}", r"sources\[0\]: records=5: expected str"),
+        ("max_pixels: 5.0e+5", "seed: -1", r"data\.seed=-1: a whole number from 0"),
+        ("max_pixels: 5.0e+5", "workers: -2", r"data\.workers=-2: a whole number from 0"),
+        ("max_steps: 10", "schedule: cosin", r"schedule='cosin': choose one of cosine, linear"),
+        ("max_steps: 10", "warmup_steps: -3", r"trainer\.warmup_steps=-3: a number from 0"),
+        ("max_steps: 10", "weight_decay: .nan", r"trainer\.weight_decay=nan: a number from 0"),
+        ("max_steps: 10", "max_grad_norm: -1", r"trainer\.max_grad_norm=-1\.0: a number from 0"),
+        ("max_steps: 10", "seed: -1", r"trainer\.seed=-1: a whole number from 0"),
+        ("name: align", "lm_weight: -1", r"stage\.lm_weight=-1\.0: a number from 0"),
+        (
+            "max_steps: 10",
+            "max_steps: 10, max_steps: 5",
+            r"the key 'max_steps' stands twice, in line 5 and in line 5",
+        ),
+        (
+            "stage: {name",
+            "model: {init_from: other}\nstage: {name",
+            r"the key 'model' stands twice, in line 2 and",
         ),
         ("max_pixels: 5.0e+5", "input_noise: 1", r"data\.input_noise=1\.0: a share"),
         ("max_pixels: 5.0e+5", "max_images: 0", r"data\.max_images=0: at least 1"),

@@ -149,6 +149,25 @@ def test_processes_and_the_length_of_a_falling_schedule_count(first_run):
     assert differences(was, describe(recipe, 1)) == [], "what an older version did not write had its default"
 
 
+def test_a_cache_of_features_may_have_moved_and_not_come_or_gone(first_run):
+    told = []
+    for before, after in ((None, "a"), ("a", "b"), ("b", None)):
+        was, now = (load_recipe(first_run / "recipe.yaml")[0] for _ in range(2))
+        was.data.feature_cache, now.data.feature_cache = before, after
+        told.append(differences(describe(was, 1), describe(now, 1)))
+    assert told == [['data.feature_cache: null -> "a"'], [], ['data.feature_cache: "b" -> null']]
+
+
+def test_a_manifest_that_does_not_say_whose_it_is(run):
+    run("--resume", "auto", "trainer.max_steps=5")
+    path = run.folder / "checkpoint-5" / MANIFEST
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({name: about[name] for name in ("files", "world_size")}))
+    code, said = run("--resume", "auto", "trainer.max_steps=6")
+    assert code == 2 and "checkpoint-5 is of another run: what run it is of: unknown" in said
+    assert run("--resume", "auto", "trainer.max_steps=6", "--force")[0] == 0
+
+
 def test_other_frozen_weights_are_refused(tmp_path, reader_folder, capsys):
     """A checkpoint of adapters has no base weights in it: going on over another base would go unnoticed."""
     base = tmp_path / "base"

@@ -1,6 +1,8 @@
 """Whole runs that must not end well: bad input, foreign checkpoints, NaN, Ctrl-C; and runs of two processes."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from short_runs import TRAIN, log_of, weights, write_recipe
 
 from training.checkpoints import checkpoints_in, problem
@@ -19,9 +22,21 @@ from training.train import main
     [
         (["data.sources=[{synth: tabel}]"], "unknown kind 'tabel'"),
         (["data.sources=[{synth: table, wieght: 2}]"], "wieght"),
+        (
+            ["data.sources=[{synth: table, options: {damge: 0}}]"],
+            "unknown option 'damge': did you mean 'damage'",
+        ),
+        (
+            ["data.sources=[{synth: table, options: {damage: much}}]"],
+            "damage='much': give a number from 0 to 1",
+        ),
         (["data.sources=[{records: missing.jsonl}]"], "no record file at missing.jsonl"),
         (["trainer.max_stepps=3"], "did you mean 'max_steps'"),
-        (["model.init_from=null", "model.assemble={towr: {}}"], "towr"),
+        (["model.init_from=null", "model.assemble={towr: {}}"], "'towr': did you mean 'tower'"),
+        (
+            ["model.init_from=null", "model.assemble={tower: {embed_dimm: 32}, language_model: {}}"],
+            "model.assemble: tower: unknown setting 'embed_dimm': did you mean 'embed_dim'",
+        ),
         (["trainer.resume=nowhere"], "trainer.resume=nowhere is no checkpoint"),
         (["trainer.schedule=cosinus"], "cosinus"),
         (["stage.guide_weight=1", "stage.guide_layers=[7]"], "stage.guide_layers=[7]"),
@@ -37,13 +52,34 @@ def test_bad_input_gets_one_line_and_exit_code_2(overrides, told, tmp_path, read
     assert len(err) == 1 and told in err[0] and "Traceback" not in err[0]
 
 
-def test_a_missing_model_or_recipe_is_told(tmp_path, capsys):
+def test_a_missing_model_or_recipe_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main([str(write_recipe(tmp_path, str(tmp_path / "no_model")))]) == 2
+    assert "no_model: no such folder" in capsys.readouterr().err
+    (tmp_path / "runs").mkdir()
+    assert main([str(write_recipe(tmp_path, "runs/typo"))]) == 2  # no name of the hub
+    assert "model.init_from=runs/typo: no such folder" in capsys.readouterr().err
+    assert main([str(write_recipe(tmp_path, "some/name"))]) == 2  # offline
+    assert "model.init_from=some/name: not a document model that can be loaded (" in capsys.readouterr().err
     assert main(["no_such_recipe"]) == 2
     assert main([]) == 2
     assert main(["--help"]) == 0
     err = capsys.readouterr().err
-    assert "no_model" in err and "there is no recipe no_such_recipe" in err and "Traceback" not in err
+    assert "there is no recipe no_such_recipe" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("damage", ["truncated", "renamed"])
+def test_a_start_that_is_not_whole_is_refused(damage, tmp_path, reader_folder, capsys):
+    start = shutil.copytree(reader_folder, tmp_path / "start")
+    path = start / "model.safetensors"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        tensors = weights(start)
+        tensors["other"] = tensors.pop(next(name for name in tensors if "projector" in name))
+        save_file(tensors, path, metadata={"format": "pt"})
+    assert main([str(write_recipe(tmp_path, str(start)))]) == 2
+    assert re.search(r"start: (not a document model|1 weights are missing)", capsys.readouterr().err)
 
 
 def test_a_checkpoint_of_another_stage_is_refused(tmp_path, reader_folder, capsys):

@@ -6,6 +6,7 @@ for item in READERS["pubtabnet"](Path("pubtabnet/PubTabNet_2.0.0.jsonl"), split=
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -36,6 +37,15 @@ class NamedReader:
     def function(self) -> Reader:
         """The reader."""
         return getattr(import_module(f"{__name__}.{self.module}"), f"read_{self.name}")
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise ValueError for options that the reader does not take."""
+        known = inspect.signature(self.function).parameters.keys() - {"path", "split"}
+        if unknown := [name for name in options if name not in known]:
+            has = ", ".join(sorted(known - {"leave_out", "workers"})) or "none"
+            raise ValueError(
+                f"the reader {self.name} has no option {', '.join(map(str, unknown))}; it has {has}"
+            )
 
     def __call__(
         self, path: str | Path, split: str | None = None, **options: Any

@@ -98,11 +98,8 @@ def convert(
         raise ValueError(f"{output}: a folder; name the file of records, such as {output / 'records.jsonl'}")
     report = ConvertReport(output)
     store = _Store(output)
+    READERS[name].check_options(options)
     known = inspect.signature(READERS[name].function).parameters
-    unknown = [option for option in options if option not in known or option in ("path", "split")]
-    if unknown:
-        has = ", ".join(known.keys() - {"path", "split", "leave_out", "workers"})
-        raise ValueError(f"the reader {name} has no option {', '.join(unknown)}; it has {has or 'none'}")
     if "workers" in known:
         options.setdefault("workers", workers)
     if "leave_out" in known:  # the output may lie in the folder that is read

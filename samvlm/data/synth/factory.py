@@ -1,6 +1,8 @@
 """sample() and plan_size(): one draw of one kind, decided by (kind, seed, index, options) alone."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -17,6 +19,8 @@ from .texts import draw_text
 
 STEP = 64  # sides are whole multiples of this
 PADDING = (255, 255, 255)  # the canvas around a document, as the image processor of the shipped model pads it
+RANGES = {"max_side": (128, 65536), "max_area": (4096, 2**32), "damage": (0, 1)}  # options that are numbers
+OPTIONS = (*RANGES, "style")
 _WIDTHS = {128: 0.5, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
 _ASPECTS = {(-1.7, 0.3): 0.7, (-3.2, -1.3): 0.18, (0.2, 1.2): 0.12}  # height to width, as powers of two
 
@@ -87,6 +91,25 @@ def sample(
     return SynthSample(
         image, made.task, made.question, made.answer, made.table, chars, centres, positions, meta
     )
+
+
+def check_options(options: dict[str, Any], others: Sequence[str] = ()) -> None:
+    """Raise ValueError, with the nearest name, for `options` that sample() does not take.
+
+    others: names that the caller knows beside them, for its users.
+    """
+    for name, value in options.items():
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(str(name), (*OPTIONS, *others), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join((*OPTIONS, *others))}"
+            raise ValueError(f"unknown option {name!r}: {hint}")
+        if name == "style":
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"the option style={value!r}: give one of {', '.join(STYLES)}")
+            continue
+        low, high = RANGES[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"the option {name}={value!r}: give a number from {low:,} to {high:,}")
 
 
 def _padding(dice: Dice, width: int, height: int) -> tuple[int, int]:
