@@ -63,14 +63,16 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("manner", PROFILES)
 def test_plans_are_tables(manner: str):
-    kinds, spans, strange = set(), 0, 0
+    kinds, spans, strange, beside = set(), 0, 0, 0
     for number in range(120):
         draft, style, kind = make_table(manner, 5, number)
         answer, chars, positions = truth_of(draft)
         table = draft.table()
         read = Table.from_otsl(answer)
         assert read == table and not read.repairs and table.to_otsl() == answer
-        assert "".join(answer[place] for place in positions) == chars
+        assert all(answer[place] == char for place, char in zip(positions, chars, strict=True) if place >= 0)
+        assert (positions < 0).sum() == len((draft.above + draft.below).replace(" ", ""))
+        beside += bool(draft.above or draft.below)
         assert table.header_rows == draft.header_rows
         assert (draft, style.css) == (lambda d, s, _: (d, s.css))(*make_table(manner, 5, number))
         kinds.add(kind)
@@ -78,7 +80,7 @@ def test_plans_are_tables(manner: str):
         strange += not set(chars) <= set(CHARSET)
     assert len(kinds) >= min(6, len(PROFILES[manner]) - 1)
     assert spans > 10
-    assert strange <= 6
+    assert strange <= 6 and 0 < beside < 40
 
 
 def test_markup_holds_the_text_and_nothing_else():
@@ -258,14 +260,16 @@ def test_what_is_printed_is_the_truth(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def check_places(made: KeptTable) -> None:
     table = Table.from_otsl(made.answer)
-    assert made.answer == table.to_otsl() and "".join(made.answer[p] for p in made.positions) == made.chars
+    inside = made.positions >= 0
+    chars, centres = "".join(np.array([*made.chars])[inside]), made.centres[inside]
+    assert made.answer == table.to_otsl() and "".join(made.answer[p] for p in made.positions[inside]) == chars
     texts = [cell for cell in table.cells if cell.text]
     edges = np.cumsum([0, *(len(cell.text.replace(" ", "")) for cell in texts)])
-    assert edges[-1] == len(made.chars)
+    assert edges[-1] == len(chars)
     boxes = {}
     for cell, start, end in zip(texts, edges, edges[1:], strict=False):
-        assert made.chars[start:end] == cell.text.replace(" ", "")
-        boxes[id(cell)] = (*made.centres[start:end].min(0), *made.centres[start:end].max(0))
+        assert chars[start:end] == cell.text.replace(" ", "")
+        boxes[id(cell)] = (*centres[start:end].min(0), *centres[start:end].max(0))
     for one in texts:
         for other in texts:
             if one.row + one.rowspan <= other.row and one.col == other.col:

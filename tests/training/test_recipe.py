@@ -188,6 +188,16 @@ def test_contradictions_name_both_keys(load, overrides, keys):
     assert all(key in str(error.value) for key in keys)
 
 
+def test_printed_tables_know_where_their_characters_are(load):
+    dense = ("stage.dense_weight=1", "stage.lm_weight=0", "stage.guide_weight=0")
+    (recipe,) = load(GOOD, "data.sources=[{engine: a, dense_only: true}, {synth: strip}]", *dense)
+    assert recipe.stage.dense_weight == 1
+    (recipe,) = load(GOOD, "data.sources=[{engine: a}]", "stage.guide_weight=1")
+    assert recipe.stage.guide_weight == 1
+    with pytest.raises(ValueError, match="needs one of synth: KIND, engine: FOLDER"):
+        load(GOOD, "data.sources=[{engine: a, synth: table}]")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

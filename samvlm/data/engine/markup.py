@@ -7,10 +7,13 @@ from ..synth.page import runs
 from ..synth.subjects import make_plan
 from ..synth.subjects.compose import compose, draw_manner
 from ..synth.subjects.plan import Draft
+from ..synth.subjects.words_reports import AGENCIES, DUTIES, SUBJECTS
+from ..synth.subjects.words_science import FINDINGS
 from .styles import Style, draw_style
 
 PAGE_WIDTH, PAGE_HEIGHT = 1000, 2800  # points; what is drawn is cut out
 LONG = 28  # characters from which on a text may wrap wherever it stands
+BESIDE = 420  # points: width of captions and notes
 SHORT = 9  # characters up to which a label never wraps
 _ALIGN = {"l": "left", "c": "center", "r": "right"}
 
@@ -31,7 +34,35 @@ def make_table(manner: str, seed: int, number: int) -> tuple[Draft, Style, str]:
     draft = compose(dice, plan, structure)
     for item in draft.items:
         item.text = " ".join(item.text.split())
+    if dice.chance(0.05):
+        draft.above = caption(dice)
+    if dice.chance(0.07):
+        draft.below = note(dice)
     return draft, style, plan.kind
+
+
+def caption(dice: Dice) -> str:
+    """A title above a table."""
+    number = (
+        f"{dice.choice(('Table', 'TABLE', 'Tab.'))} {dice.integer(1, 12)}{dice.choice(('.', ':', '', ' –'))} "
+    )
+    return number + dice.choice((*FINDINGS, *SUBJECTS, *DUTIES))
+
+
+def note(dice: Dice) -> str:
+    """A remark below a table."""
+    parts = [
+        "*p < 0.05, **p < 0.01.",
+        "CI, confidence interval; OR, odds ratio.",
+        "Data are presented as mean ± SD or n (%).",
+        "Abbreviations: BMI, body mass index; HR, hazard ratio.",
+        f"Source: {dice.choice(AGENCIES)}.",
+        "Figures may not add up to totals because of rounding.",
+        f"a {dice.choice(FINDINGS)}.",
+        f"1 {dice.choice(DUTIES)}.",
+        "– not available.",
+    ]
+    return " ".join(dice.shuffled(parts)[: dice.integer(1, 3)])
 
 
 def page_of(draft: Draft, style: Style, number: int) -> str:
@@ -60,9 +91,14 @@ def page_of(draft: Draft, style: Style, number: int) -> str:
         rows[item.row].append(f'<td{spans} class="{" ".join(classes)}" style="{look}">{text}</td>')
     head = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows[: draft.header_rows])
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows[draft.header_rows :])
+    line = f"font:{0.95 * style.size:.2f}pt '{style.family}';max-width:{BESIDE}pt"
+    above, below = (
+        f'<div class="beside" style="{line}">{escape(text)}</div>' if text else ""
+        for text in (draft.above, draft.below)
+    )
     return (
-        f'<style>{sheet}</style><div class="page"><table id="{name}">'
-        f"{f'<thead>{head}</thead>' if head else ''}<tbody>{body}</tbody></table></div>\n"
+        f'<style>{sheet}</style><div class="page">{above}<table id="{name}">'
+        f"{f'<thead>{head}</thead>' if head else ''}<tbody>{body}</tbody></table>{below}</div>\n"
     )
 
 
@@ -78,6 +114,6 @@ def document(pages: list[str]) -> str:
         '<!doctype html><meta charset="utf-8"><title>tables</title><style>'
         f"@page{{size:{PAGE_WIDTH}pt {PAGE_HEIGHT}pt;margin:20pt}}body{{margin:0;-webkit-print-color-adjust:exact}}"
         ".page{break-after:page}table{border-collapse:collapse}thead{display:table-row-group}"
-        ".short{white-space:nowrap}td{overflow-wrap:break-word}"
+        ".short{white-space:nowrap}.beside{margin:3pt 0}td{overflow-wrap:break-word}"
         f"</style>\n{''.join(pages)}"
     )

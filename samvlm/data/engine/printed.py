@@ -39,15 +39,19 @@ class Printed:
 
 
 def truth_of(draft: Draft) -> tuple[str, str, np.ndarray]:
-    """The OTSL of a draft, its characters but blanks in the order of the page, and their offsets in the OTSL."""
+    """The OTSL of a draft, its characters but blanks in the order of the page, and their offsets in the OTSL,
+    -1 for those beside the table."""
     answer, offsets = write_answer(draft)
-    chars: list[str] = []
-    positions: list[int] = []
+    before, behind = draft.above.replace(" ", ""), draft.below.replace(" ", "")
+    chars = [*before]
+    positions = [-1] * len(before)
     for item in sorted(draft.items, key=lambda item: (item.row, item.col)):
         for place, char in enumerate(plain(item.text), offsets[id(item)]):
             if char != " ":
                 chars.append(char)
                 positions.append(place)
+    chars += behind
+    positions += [-1] * len(behind)
     return answer, "".join(chars), np.array(positions, np.int32)
 
 

@@ -29,7 +29,7 @@ def draw_manner(dice: Dice, plan: Plan, ruled: bool, shown: bool) -> Manner:
     return Manner(
         section="span" if span else "plain",
         section_align=("c" if dice.chance(0.5) else "l") if shown or ruled else ("c" if span else "l"),
-        single=dice.choice(("span", "span", "top", "bottom", "bottom")),
+        single=dice.weighted({"span": 7 if ruled else 2, "top": 1, "bottom": 1.5}),
         cover="span" if ruled or dice.chance(0.3) else "blank",
         bold_head=dice.chance(0.62 if plan.manner == "journal" else 0.55),
         italic_head=dice.chance(0.06),

@@ -68,12 +68,17 @@ class Item:
 
 @dataclass
 class Draft:
-    """A table that is ready to be set: cells on a grid, and the style sheet's choices."""
+    """A table that is ready to be set: cells on a grid.
+
+    above, below: a line that a careless crop has left there; no part of the table
+    """
 
     items: list[Item]
     n_rows: int
     n_cols: int
     header_rows: int
+    above: str = ""
+    below: str = ""
 
     def table(self) -> Table:
         """The truth."""
