@@ -3,13 +3,12 @@
     python scripts/bench_tower.py                               # ViT-B, 1024x1024, fp32 and bf16
     python scripts/bench_tower.py --sizes 1024x1024 1024x320    # by aspect
     python scripts/bench_tower.py --train                       # forward and backward, all weights trainable
-    python scripts/bench_tower.py --model h --dtypes bfloat16 --batch 8 --device cuda --compile
+    python scripts/bench_tower.py --device cuda                 # on a GPU: see scripts/bench_tower_gpu.py
     python scripts/bench_tower.py --profile                     # where the time goes
 
 The methods take turns, round after round; the figures are medians, "+-" half the distance of the quartiles. "x sdpa" is
 how many times as fast as transformers with sdpa. "limit" is the time by the limit: that of the products of the real
-tokens alone at the speed of this machine's oneDNN (on a GPU: of its matrix product), measured in the same rounds. "MiB" is
-the peak during the forward over what was resident before it, by the operating system's count. "error" is the relative
+tokens alone at the speed of this machine's oneDNN, measured in the same rounds. "MiB" is the peak during the forward over what was resident before it, by the operating system's count. "error" is the relative
 L2 distance to transformers' eager fp32. Methods whose package is not installed are left out, and that is said.
 """
 
@@ -57,8 +56,7 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
         return tower(pixels).last_hidden_state
 
     found: dict[str, Method] = {"samvlm": ours}
-    cpu = options.device == "cpu"
-    if cpu and not options.train and native_attention.library() is not None:
+    if not options.train and native_attention.library() is not None:
         works = cpu_path.kernel_works
 
         def without_kernel(pixels: torch.Tensor) -> torch.Tensor:
@@ -73,7 +71,7 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
     for attention in ("sdpa", "eager"):
         if not square:
             break  # transformers takes squares of its own size only
-        model = place(hf_twin(tower, attention), tower, options)
+        model = hf_twin(tower, attention).to(tower.dtype)
         found[f"transformers {attention}"] = lambda pixels, model=model: model(pixels).last_hidden_state
         if options.compile:
             compiled = torch.compile(model)
@@ -84,7 +82,7 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
         print("segment_anything is not installed: Meta's code is left out", file=sys.stderr)
     else:
         with metas_encoder() as encoder:
-            found["Meta"] = place(meta_twin(encoder, tower, None if square else grid), tower, options)
+            found["Meta"] = meta_twin(encoder, tower, None if square else grid).to(tower.dtype)
     if options.compile:
         compiled_tower = torch.compile(tower)
         found["samvlm, compiled"] = lambda pixels: compiled_tower(pixels).last_hidden_state
@@ -92,15 +90,6 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
     if unknown:
         raise ValueError(f"--only {', '.join(sorted(unknown))}: the methods are {', '.join(found)}")
     return {name: method for name, method in found.items() if not options.only or name in options.only}
-
-
-def place(model: torch.nn.Module, tower: SamVisionTower, options: argparse.Namespace) -> torch.nn.Module:
-    return model.to(device=options.device, dtype=tower.dtype)
-
-
-def wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
 
 
 def resident(field: str) -> float:
@@ -111,47 +100,31 @@ def resident(field: str) -> float:
 def once(method: Method, pixels: torch.Tensor, options: argparse.Namespace) -> tuple[float, float | None]:
     """Seconds of one call, and MiB at its peak over those before it (None where nobody counts)."""
     before = None
-    if options.device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated() / 2**20
-    elif RESET.exists():
+    if RESET.exists():
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed is not resident any more
         RESET.write_text("5")
         before = resident("VmRSS")
-    wait(options.device)
     start = time.perf_counter()
     if options.train:
         method(pixels).square().mean().backward()
     else:
         with torch.inference_mode():
             method(pixels)
-    wait(options.device)
     seconds = time.perf_counter() - start
-    if before is None:
-        return seconds, None
-    peak = torch.cuda.max_memory_allocated() / 2**20 if options.device != "cpu" else resident("VmHWM")
-    return seconds, peak - before
+    return seconds, None if before is None else resident("VmHWM") - before
 
 
-def gemm_rate(dtype: torch.dtype, device: str) -> float:
+def gemm_rate(dtype: torch.dtype) -> float:
     """GFLOP/s of one large matrix product."""
-    scale = 1 if device == "cpu" else 4
-    rows, inner, columns = (side * scale for side in GEMM)
-    x, weight = (torch.randn(*shape, device=device).to(dtype) for shape in ((rows, inner), (columns, inner)))
-    if device == "cpu":
-        product = lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # noqa: E731
-    else:
-        product = lambda: torch.nn.functional.linear(x, weight)  # noqa: E731
-    product()
+    rows, inner, columns = GEMM
+    x, weight = (torch.randn(*shape).to(dtype) for shape in ((rows, inner), (columns, inner)))
     times = []
-    for _ in range(3):
-        wait(device)
+    for _ in range(4):  # the first warms up
         start = time.perf_counter()
-        product()
-        wait(device)
+        torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
         times.append(time.perf_counter() - start)
-    return 2e-9 * rows * inner * columns / min(times)
+    return 2e-9 * rows * inner * columns / min(times[1:])
 
 
 def measure(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, int]) -> dict:
@@ -161,20 +134,20 @@ def measure(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, in
     pixels = torch.randn(options.batch, 3, *size, generator=torch.Generator().manual_seed(options.seed))
     grid = tuple(side // config.patch_size for side in size)
     right = exact(tower, pixels, grid)
-    tower.to(device=options.device, dtype=dtype)
-    pixels = pixels.to(device=options.device, dtype=dtype)
+    tower.to(dtype)
+    pixels = pixels.to(dtype)
     found = methods(tower, options, grid)
     if not options.train:
         tower.requires_grad_(False)
     rows = {name: {"seconds": [], "mib": []} for name in found}
     for name, method in found.items():
         with torch.inference_mode():
-            result = method(pixels).float().cpu()
+            result = method(pixels).float()
         rows[name]["error"] = ((result - right).norm() / right.norm()).item()
         once(method, pixels, options)  # compiles, packs, warms up
     rates = []
     for round_number in range(options.rounds):
-        rates.append(gemm_rate(dtype, options.device))
+        rates.append(gemm_rate(dtype))
         for name, method in found.items():
             seconds, mib = once(method, pixels, options)
             rows[name]["seconds"].append(seconds)
@@ -229,8 +202,8 @@ def show(result: dict, options: argparse.Namespace) -> None:
 def profile(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, int]) -> None:
     """Where one forward of the tower spends its time."""
     tower = random_weights(SamVisionTower(SamVisionTowerConfig(**MODELS[options.model])), options.seed)
-    tower.to(device=options.device, dtype=dtype)
-    pixels = torch.randn(options.batch, 3, *size).to(device=options.device, dtype=dtype)
+    tower.to(dtype)
+    pixels = torch.randn(options.batch, 3, *size).to(dtype)
     kernel = cpu_path.attention
 
     def named(*arguments):
@@ -245,9 +218,8 @@ def profile(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, in
                 tower(pixels)
     finally:
         cpu_path.attention = kernel
-    key = "self_cpu_time_total" if options.device == "cpu" else "self_device_time_total"
     print(f"\n{str(dtype)[6:]}, {size[0]}x{size[1]}")
-    print(watch.key_averages().table(sort_by=key, row_limit=12, max_name_column_width=40))
+    print(watch.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40))
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -260,6 +232,12 @@ def size_of(text: str) -> tuple[int, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit code."""
+    where = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    where.add_argument("--device", default="cpu")
+    if where.parse_known_args(arguments)[0].device != "cpu":
+        from scripts.bench_tower_gpu import main as on_gpu
+
+        return on_gpu(arguments)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -271,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda, which has options of its own")
     parser.add_argument("--train", action="store_true", help="forward and backward, all weights trainable")
     parser.add_argument("--compile", action="store_true", help="also compiled by torch.compile")
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="these methods alone")
@@ -305,9 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def processor() -> str:
-    """The processor's name, or the GPU's."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    """The processor's name."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
     return found[1] if found else platform.processor() or platform.machine()

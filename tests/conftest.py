@@ -13,6 +13,8 @@ import torch
 from tiny import CHARACTERS, TINY_DECODER, TINY_TOWER
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():  # to be said before anybody imports Triton
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,16 @@ TRAINING_MAY = {
     "adapters",
     "cards",
 }
-MODEL_MAY = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL"}
+MODEL_MAY = {
+    "torch",
+    "transformers",
+    "huggingface_hub",
+    "safetensors",
+    "tokenizers",
+    "numpy",
+    "PIL",
+    "triton",
+}
 NEVER_IN_SAMVLM = {"training", "scripts", "configs", "tests"}
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "segment-anything": "segment_anything"}
 # Modules that a core dependency always brings along.
@@ -57,8 +66,19 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def imports(source: str, module: str, is_package: bool) -> Iterator[tuple[int, str, bool]]:
-    """Yield (line, absolute dotted name, run at import) of every import; `from a import b` yields `a.b`."""
+    """Yield (line, absolute dotted name, needed at import) of every import; `from a import b` yields `a.b`."""
     tree = ast.parse(source)
+    optional = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.Try)
+        and any(
+            isinstance(handler.type, ast.Name) and handler.type.id == "ImportError"
+            for handler in block.handlers
+        )
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
     inside = {
         id(node)
         for block in ast.walk(tree)
@@ -73,7 +93,7 @@ def imports(source: str, module: str, is_package: bool) -> Iterator[tuple[int, s
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name, id(node) not in inside
+                yield node.lineno, alias.name, id(node) not in inside | optional
         elif isinstance(node, ast.ImportFrom):
             base = module.split(".")
             if node.level:
@@ -82,7 +102,7 @@ def imports(source: str, module: str, is_package: bool) -> Iterator[tuple[int, s
             else:
                 prefix = node.module or ""
             for alias in node.names:
-                yield node.lineno, f"{prefix}.{alias.name}", id(node) not in inside
+                yield node.lineno, f"{prefix}.{alias.name}", id(node) not in inside | optional
 
 
 def module_name(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Attention with SAM's decomposed relative positions (Li et al., "MViTv2", 2022): four ways to the same numbers.
+"""Attention with SAM's decomposed relative positions (Li et al., "MViTv2", 2022): six ways to the same numbers.
 
 The logit of query (y, x) and key (y', x') is q·k·scale + q·Rh[y - y'] + q·Rw[x - x']. For 64x64 patches the sum of
 the last two is a 4096x4096 matrix a head, 800 MB in fp32 for ViT-B, which only the small paths write down:
@@ -7,66 +7,27 @@ the last two is a 4096x4096 matrix a head, 800 MB in fp32 for ViT-B, which only 
 - `bias`     the same bias handed to scaled_dot_product_attention: best for windows and small images;
 - `chunked`  a few query rows at a time, row and column terms added by broadcast: inference on large grids;
 - `folded`   q' = [q·scale, q·Rh, q·Rw], k' = [k, one-hot row, one-hot column]: plain attention whose kernels
-             (flash, memory-efficient) need no bias at all: gradients on large grids, and GPUs.
+             (flash, memory-efficient) need no bias at all: gradients on large grids, and GPUs;
+- `flex`     FlexAttention, the terms added inside a generated kernel (flex_path.py): GPUs;
+- `triton`   kernels of our own, whose block of keys is one row of the image (triton_attention.py): GPUs.
+
+`auto` takes chunked, bias or folded on a CPU (where inference has cpu_path.py before it), and on a GPU what
+gpu_path.py finds working there.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .configuration_samvlm import ATTENTION_PATHS
+from .flex_path import flex_path
+from .gpu_path import best_path
 from .onednn import linear
+from .relative_positions import full_bias, relative_terms
+from .triton_attention import row_attention
 
 SMALL_GRID = 1024  # up to this many tokens the bias is small (12 MiB a head at most) and written down
 CHUNK_ELEMENTS = 2**21  # scores held at a time by the chunked path (8 MiB in fp32)
-
-
-def relative_table(table: Tensor, size: int) -> Tensor:
-    """The embeddings of all offsets within `size` positions.
-
-    Args:
-        table: (2 * full - 1, head_dim), offset 0 in the middle, `full` the size it was trained for.
-        size: number of positions, at most `full`.
-
-    Returns:
-        (size, size, head_dim); entry [i, j] belongs to the offset i - j.
-    """
-    full = (table.shape[0] + 1) // 2
-    if size > full:
-        raise ValueError(
-            f"{size} positions exceed the {full} of the relative position table: use an image of at most "
-            f"{full} patches a side."
-        )
-    steps = torch.arange(size, device=table.device)
-    return table[steps[:, None] - steps[None, :] + (full - 1)]
-
-
-def relative_terms(
-    query: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor, grid: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Row and column terms of the logits.
-
-    Args:
-        query: (B, heads, H*W, head_dim), not scaled.
-        rel_pos_h, rel_pos_w: relative position tables, (2 * full - 1, head_dim).
-        grid: (H, W).
-
-    Returns:
-        (B, heads, H*W, H) and (B, heads, H*W, W).
-    """
-    height, width = grid
-    batch, heads, _, dim = query.shape
-    by_place = query.reshape(batch * heads, height, width, dim)
-    table_h = relative_table(rel_pos_h, height).to(query.dtype)  # (H, H, head_dim)
-    table_w = relative_table(rel_pos_w, width).to(query.dtype)  # (W, W, head_dim)
-    rel_h = torch.einsum("bhwd,hkd->bhwk", by_place, table_h)
-    rel_w = torch.einsum("bhwd,wkd->bhwk", by_place, table_w)
-    tokens = height * width
-    return rel_h.reshape(batch, heads, tokens, height), rel_w.reshape(batch, heads, tokens, width)
-
-
-def full_bias(rel_h: Tensor, rel_w: Tensor) -> Tensor:
-    """(B, heads, N, H) and (B, heads, N, W) -> (B, heads, N, H*W)."""
-    return (rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2)).flatten(-2)
 
 
 def plain_attention(
@@ -111,9 +72,9 @@ def folded_attention(
 ) -> Tensor:
     """The bias folded into longer queries and keys, so that any attention kernel computes it."""
     height, width = rel_h.shape[-1], rel_w.shape[-1]
-    place = torch.arange(height * width, device=key.device)
-    row = F.one_hot(place // width, height).to(key.dtype)  # (N, H)
-    column = F.one_hot(place % width, width).to(key.dtype)  # (N, W)
+    rows, columns = (torch.eye(size, dtype=key.dtype, device=key.device) for size in (height, width))
+    row = rows.repeat_interleave(width, dim=0)  # (N, H)
+    column = columns.repeat(height, 1)  # (N, W)
     where = torch.cat([row, column], dim=-1).expand(*key.shape[:2], -1, -1)  # (B, heads, N, H + W)
     dim = value.shape[-1]
     query = torch.cat([query * scale, rel_h, rel_w], dim=-1)
@@ -129,6 +90,7 @@ PATHS = {
     "bias": bias_attention,
     "chunked": chunked_attention,
     "folded": folded_attention,
+    "flex": flex_path,
 }
 
 
@@ -137,6 +99,30 @@ def choose_path(tokens: int, one_kernel: bool, device_type: str) -> str:
     if tokens <= SMALL_GRID:
         return "bias"
     return "folded" if one_kernel or device_type != "cpu" else "chunked"
+
+
+def resolve_path(path: str, tokens: int, head_dim: int, parts: tuple[Tensor, ...]) -> str:
+    """The path to take for a window or grid of `tokens` patches.
+
+    Args:
+        path: "auto", or the answer.
+        tokens: of a window, or of the grid where attention is global.
+        head_dim: width of a head.
+        parts: what attention starts from, query or the joint projection first, then whatever may need gradients.
+
+    Raises:
+        ValueError: there is no such path.
+    """
+    if path not in ATTENTION_PATHS:
+        raise ValueError(f"attention_path={path!r} does not exist: choose from {', '.join(ATTENTION_PATHS)}.")
+    if path != "auto":
+        return path
+    learns = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    found = best_path(parts[0].device, parts[0].dtype, head_dim, learns)
+    if found is not None:
+        return found
+    # A compiler would unroll the loop over chunks.
+    return choose_path(tokens, learns or torch.compiler.is_compiling(), parts[0].device.type)
 
 
 def relative_attention(
@@ -154,22 +140,20 @@ def relative_attention(
         query, key, value: (B, heads, H*W, head_dim).
         rel_pos_h, rel_pos_w: (2 * full - 1, head_dim) with full >= H and >= W.
         grid: (H, W).
-        path: "auto" or a key of `PATHS`.
+        path: one of `ATTENTION_PATHS`.
 
     Returns:
         (B, heads, H*W, head_dim)
 
     Raises:
-        ValueError: the chunked path is asked for where gradients are needed.
+        ValueError: there is no such path, or it cannot run here (the chunked one where gradients are needed, Triton's
+            without a GPU, FlexAttention where gradients are needed on a CPU); the message says what can.
     """
-    needs_grad = torch.is_grad_enabled() and any(
-        t.requires_grad for t in (query, key, value, rel_pos_h, rel_pos_w)
-    )
-    if path == "auto":
-        # A compiler would unroll the loop over chunks.
-        one_kernel = needs_grad or torch.compiler.is_compiling()
-        path = choose_path(query.shape[2], one_kernel, query.device.type)
-    if path == "chunked" and needs_grad:
+    parts = (query, key, value, rel_pos_h, rel_pos_w)
+    path = resolve_path(path, query.shape[2], query.shape[3], parts)
+    if path == "triton":
+        return row_attention(*parts, grid)
+    if path == "chunked" and torch.is_grad_enabled() and any(part.requires_grad for part in parts):
         raise ValueError(
             'attention_path="chunked" is for inference: use "auto", "bias" or "folded" to train.'
         )

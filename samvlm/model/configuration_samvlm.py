@@ -5,6 +5,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+ATTENTION_PATHS = ("auto", "plain", "bias", "chunked", "folded", "flex", "triton")
+
 
 @strict
 class SamVisionTowerConfig(PreTrainedConfig):
@@ -31,7 +33,7 @@ class SamVisionTowerConfig(PreTrainedConfig):
         initializer_range: standard deviation of new weights.
         token_pool: how `hidden_states[-1]` condenses the map into tokens, "avg_pool" or "pixel_unshuffle".
         token_pool_factor: by how much per side: 1, 2 or 4.
-        attention_path: "auto", or one path for every block: "plain", "bias", "chunked", "folded"
+        attention_path: "auto", or one path for every block: "plain", "bias", "chunked", "folded", "flex", "triton"
             (see `samvlm/model/attention.py`; all give the same numbers).
         images: settings of the [`SamVlmImageProcessor`] that the weights were trained with, where they are of others;
             no number of the tower depends on them.
@@ -56,7 +58,7 @@ class SamVisionTowerConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     token_pool: Literal["avg_pool", "pixel_unshuffle"] = "avg_pool"
     token_pool_factor: int = 4
-    attention_path: Literal["auto", "plain", "bias", "chunked", "folded"] = "auto"
+    attention_path: str = "auto"
     images: dict | None = None
     hidden_size: int | None = None
 
@@ -71,6 +73,10 @@ class SamVisionTowerConfig(PreTrainedConfig):
             )
         if self.token_pool_factor not in (1, 2, 4):
             raise ValueError(f"token_pool_factor={self.token_pool_factor}: choose 1, 2 or 4.")
+        if self.attention_path not in ATTENTION_PATHS:
+            raise ValueError(
+                f"attention_path={self.attention_path!r} does not exist: choose from {', '.join(ATTENTION_PATHS)}."
+            )
         self.global_attn_indexes = list(self.global_attn_indexes)
         wrong = [i for i in self.global_attn_indexes if not 0 <= i < self.num_hidden_layers]
         if wrong:

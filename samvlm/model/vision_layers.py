@@ -6,8 +6,9 @@ from torch import nn
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import relative_attention
+from .attention import relative_attention, resolve_path
 from .configuration_samvlm import SamVisionTowerConfig
+from .triton_attention import row_attention
 
 
 class SamPatchEmbed(nn.Module):
@@ -51,18 +52,31 @@ class SamAttention(nn.Module):
 
     def attend_places(self, qkv: torch.Tensor) -> torch.Tensor:
         """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim), within windows or over the whole grid"""
-        if not self.window_size:
-            return self.attend(qkv)
-        return self.join_windows(self.attend(self.split_windows(qkv)), *qkv.shape[1:3])
+        height, width = qkv.shape[1:3]
+        tokens = self.window_size**2 or height * width
+        path = "plain" if self.config._attn_implementation == "eager" else self.config.attention_path
+        path = resolve_path(path, tokens, self.head_dim, (qkv, self.rel_pos_h, self.rel_pos_w))
+        if not self.window_size or path == "triton":  # whose kernels read the windows where they lie
+            return self.attend(qkv, path)
+        return self.join_windows(self.attend(self.split_windows(qkv), path), height, width)
 
-    def attend(self, qkv: torch.Tensor) -> torch.Tensor:
+    def attend(self, qkv: torch.Tensor, path: str) -> torch.Tensor:
         """(B, H, W, 3 * embed_dim) -> (B, H, W, embed_dim)"""
         batch, height, width, _ = qkv.shape
         parts = qkv.reshape(batch, height * width, 3, self.num_heads, self.head_dim)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, head_dim)
-        path = "plain" if self.config._attn_implementation == "eager" else self.config.attention_path
-        output = relative_attention(query, key, value, self.rel_pos_h, self.rel_pos_w, (height, width), path)
+        places = (query, key, value, self.rel_pos_h, self.rel_pos_w, (height, width))
+        if path == "triton":
+            output = row_attention(*places, self.window_size, *self.padding(qkv.dtype))
+        else:
+            output = relative_attention(*places, path)
         return output.transpose(1, 2).reshape(batch, height, width, -1)
+
+    def padding(self, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Key and value of a padded place of a window, each (heads, head_dim); None for zeros."""
+        if self.qkv.bias is None:
+            return None, None
+        return self.qkv.bias.to(dtype).view(3, self.num_heads, self.head_dim)[1:].unbind(0)
 
     def split_windows(self, qkv: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) -> (B * windows, window, window, C).

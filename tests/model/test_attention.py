@@ -6,7 +6,8 @@ from sam_reference import relative_error
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samvlm.model import attention
-from samvlm.model.attention import PATHS, relative_attention, relative_table
+from samvlm.model.attention import PATHS, relative_attention
+from samvlm.model.relative_positions import relative_table
 
 GRIDS = [(64, 20), (17, 64), (14, 14), (4, 4), (1, 5), (1, 1)]
 
