@@ -1,7 +1,8 @@
 """The tower's attention as PyTorch's FlexAttention (Dong et al., 2024): the terms are added inside a generated kernel.
 
 On a GPU the generated kernel is Triton's, forward and backward, though the terms' gradients go by atomic additions, one
-a pair of tokens. On a CPU there is no backward, and outside torch.compile the whole matrix is written down: for tests.
+a pair of tokens. On a CPU it is there for tests: there is no backward, outside torch.compile the whole matrix is
+written down, and Inductor (PyTorch 2.13) refuses terms that the same graph computes, as it does in a compiled tower.
 """
 
 from collections.abc import Callable

@@ -7,9 +7,10 @@ import torch
 
 from scripts import bench_tower, bench_tower_gpu, tune_attention
 
-TINY = ["--device", "cpu", "--models", "tiny", "--batches", "2", "--rounds", "2", "--dtype", "float32"]
+TINY = ["--device", "cpu", "--models", "tiny", "--batches", "1", "--rounds", "2", "--dtype", "float32"]
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
 def test_all_paths_and_peers_in_one_run(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     file = tmp_path / "bench.json"
