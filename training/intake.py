@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samvlm.data.datasets import Source
+from samvlm.data.printed_source import EngineSource
 from samvlm.data.samples import RecordSource, Refusal
 from samvlm.data.streams import StreamSource
 from training.faults import TrainingStopped
@@ -59,6 +60,9 @@ def check_source(source: Source, most: float) -> None:
 
     Raises ValueError where there is nothing to read, or more than the share `most` of the records are left out.
     """
+    if isinstance(source, EngineSource):
+        source.rows  # noqa: B018 (a folder without tables is told now)
+        return
     if isinstance(source, StreamSource):
         source.read  # noqa: B018 (columns of no known layout are told now)
         where, what, allowed = source.parquet or source.dataset, "files", None

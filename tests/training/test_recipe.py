@@ -2,6 +2,8 @@
 
 import pytest
 
+from samvlm.data.datasets import source_of
+from training.intake import check_source
 from training.recipe import DataRecipe, StageRecipe, find_recipe, load_recipe
 
 GOOD = """
@@ -196,6 +198,8 @@ def test_printed_tables_know_where_their_characters_are(load):
     assert recipe.stage.guide_weight == 1
     with pytest.raises(ValueError, match="needs one of synth: KIND, engine: FOLDER"):
         load(GOOD, "data.sources=[{engine: a, synth: table}]")
+    with pytest.raises(ValueError, match="no printed tables there; make them with"):
+        check_source(source_of({"engine": "/nowhere"}), 0.1)
 
 
 @pytest.mark.parametrize(
