@@ -5,9 +5,9 @@ the last two is a 4096x4096 matrix a head, 800 MB in fp32 for ViT-B, which only 
 
 - `plain`    the definition, whole matrix, explicit softmax: the reference of the tests;
 - `bias`     the same bias handed to scaled_dot_product_attention: best for windows and small images;
-- `chunked`  a few query rows at a time, row and column terms added by broadcast: inference on large grids;
+- `chunked`  a few query rows at a time (chunked_attention.py): large grids on CPUs;
 - `folded`   q' = [q·scale, q·Rh, q·Rw], k' = [k, one-hot row, one-hot column]: plain attention whose kernels
-             (flash, memory-efficient) need no bias at all: gradients on large grids, and GPUs;
+             (flash, memory-efficient) need no bias at all: large grids compiled, and GPUs;
 - `flex`     FlexAttention, the terms added inside a generated kernel (flex_path.py): GPUs;
 - `triton`   kernels of our own, whose block of keys is one row of the image (triton_attention.py): GPUs.
 
@@ -19,15 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .chunked_attention import chunked_attention
 from .configuration_samvlm import ATTENTION_PATHS
 from .flex_path import flex_path
 from .gpu_path import best_path
-from .onednn import linear
 from .relative_positions import full_bias, relative_terms
 from .triton_attention import row_attention
 
 SMALL_GRID = 1024  # up to this many tokens the bias is small (12 MiB a head at most) and written down
-CHUNK_ELEMENTS = 2**21  # scores held at a time by the chunked path (8 MiB in fp32)
 
 
 def plain_attention(
@@ -43,28 +42,6 @@ def bias_attention(
 ) -> Tensor:
     """scaled_dot_product_attention with the bias as additive mask."""
     return F.scaled_dot_product_attention(query, key, value, attn_mask=full_bias(rel_h, rel_w), scale=scale)
-
-
-def chunked_attention(
-    query: Tensor, key: Tensor, value: Tensor, rel_h: Tensor, rel_w: Tensor, scale: float
-) -> Tensor:
-    """Exact attention, `CHUNK_ELEMENTS` scores at a time; for inference (the backward would keep every chunk)."""
-    batch, heads, tokens, dim = query.shape
-    height, width = rel_h.shape[-1], rel_w.shape[-1]
-    query, key, value = (t.reshape(batch * heads, tokens, dim) for t in (query * scale, key, value))
-    rel_h = rel_h.reshape(batch * heads, tokens, height, 1)
-    rel_w = rel_w.reshape(batch * heads, tokens, 1, width)
-    rows = max(1, min(tokens, CHUNK_ELEMENTS // tokens))
-    output = torch.empty_like(query)
-    for head in range(batch * heads):
-        keys, values_t = key[head].contiguous(), value[head].transpose(0, 1).contiguous()
-        for start in range(0, tokens, rows):
-            part = slice(start, start + rows)
-            scores = linear(query[head, part], keys).view(-1, height, width)
-            scores.add_(rel_h[head, part]).add_(rel_w[head, part])
-            weights = scores.flatten(1).softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-            output[head, part] = linear(weights, values_t)
-    return output.view(batch, heads, tokens, dim)
 
 
 def folded_attention(
@@ -122,7 +99,7 @@ def resolve_path(path: str, tokens: int, head_dim: int, parts: tuple[Tensor, ...
     if found is not None:
         return found
     # A compiler would unroll the loop over chunks.
-    return choose_path(tokens, learns or torch.compiler.is_compiling(), parts[0].device.type)
+    return choose_path(tokens, torch.compiler.is_compiling(), parts[0].device.type)
 
 
 def relative_attention(
@@ -146,16 +123,11 @@ def relative_attention(
         (B, heads, H*W, head_dim)
 
     Raises:
-        ValueError: there is no such path, or it cannot run here (the chunked one where gradients are needed, Triton's
-            without a GPU, FlexAttention where gradients are needed on a CPU); the message says what can.
+        ValueError: there is no such path, or it cannot run here (Triton's without a GPU, FlexAttention where gradients are needed on a CPU); the message says what can.
     """
     parts = (query, key, value, rel_pos_h, rel_pos_w)
     path = resolve_path(path, query.shape[2], query.shape[3], parts)
     if path == "triton":
         return row_attention(*parts, grid)
-    if path == "chunked" and torch.is_grad_enabled() and any(part.requires_grad for part in parts):
-        raise ValueError(
-            'attention_path="chunked" is for inference: use "auto", "bias" or "folded" to train.'
-        )
     rel_h, rel_w = relative_terms(query, rel_pos_h, rel_pos_w, grid)
     return PATHS[path](query, key, value, rel_h, rel_w, query.shape[-1] ** -0.5)

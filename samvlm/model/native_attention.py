@@ -20,6 +20,7 @@ from .attention import relative_attention
 LIBRARY = Path(__file__).parent / "native" / "attention.dso"
 LANES = 16  # floats that the kernel may read behind the end of a table
 MAX_DIM = 512
+VERSION = 2  # of the interface, as in native/attention.h
 logger = logging.getLogger("samvlm.model")
 
 
@@ -46,10 +47,18 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         found = ctypes.CDLL(str(LIBRARY))
+        version = found.samvlm_version()
+        if version != VERSION:
+            raise OSError(f"built from sources of version {version}, these are {VERSION}")
         found.samvlm_attention.argtypes = [ctypes.POINTER(Job), ctypes.c_int]
         found.samvlm_instruction_set.restype = ctypes.c_char_p
     except (OSError, AttributeError) as problem:  # built for another machine, or damaged
-        logger.warning("%s cannot be used (%s): PyTorch's operators do its work", LIBRARY, problem)
+        logger.warning(
+            "%s cannot be used (%s): PyTorch's operators do its work. To build it anew: "
+            "python -m samvlm.model.native.build",
+            LIBRARY,
+            problem,
+        )
         return None
     return found
 

@@ -5,7 +5,7 @@ import torch
 from sam_reference import relative_error
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from samvlm.model import attention
+from samvlm.model import chunked_attention
 from samvlm.model.attention import PATHS, relative_attention
 from samvlm.model.relative_positions import relative_table
 
@@ -64,7 +64,7 @@ def test_paths_agree(path, grid):
 
 @pytest.mark.parametrize("head_dim", [64, 80, 20])
 def test_chunks_that_do_not_divide_the_tokens(head_dim, monkeypatch):
-    monkeypatch.setattr(attention, "CHUNK_ELEMENTS", 100 * 187)
+    monkeypatch.setattr(chunked_attention, "CHUNK_ELEMENTS", 100 * 187)
     parts = inputs((17, 11), head_dim)
     plain = relative_attention(*parts, (17, 11), "plain")
     for path in ("chunked", "folded"):
@@ -72,8 +72,12 @@ def test_chunks_that_do_not_divide_the_tokens(head_dim, monkeypatch):
 
 
 @pytest.mark.parametrize("grid", [(17, 9), (40, 33)], ids=str)
-@pytest.mark.parametrize("path", ["bias", "folded", "auto"])
-def test_gradients_agree(path, grid):
+@pytest.mark.parametrize("path", ["bias", "chunked", "folded", "auto"])
+def test_gradients_agree(path, grid, monkeypatch):
+    monkeypatch.setattr(
+        chunked_attention, "CHUNK_ELEMENTS", 50 * grid[0] * grid[1]
+    )  # the last chunk is short
+
     def gradients(path):
         parts = [t.requires_grad_() for t in inputs(grid, head_dim=32, batch=1, full=48)]
         output = relative_attention(*parts, grid, path)
@@ -103,7 +107,7 @@ def test_light_paths_never_hold_all_pairs():
             relative_attention(*parts, grid, path)
         largest[path] = probe.elements
     assert largest["plain"] >= pairs  # the probe sees such a tensor
-    assert largest["chunked"] == largest["auto"] == attention.CHUNK_ELEMENTS
+    assert largest["chunked"] == largest["auto"] == chunked_attention.CHUNK_ELEMENTS
     assert largest["folded"] <= pairs // 16
 
 
@@ -114,10 +118,28 @@ def test_training_never_holds_all_pairs():
     assert probe.elements <= 4096 * 4096 // 16
 
 
-def test_chunked_refuses_to_train():
-    parts = [t.requires_grad_() for t in inputs((4, 4))]
-    with pytest.raises(ValueError, match=r"chunked.*inference"):
-        relative_attention(*parts, (4, 4), "chunked")
+@pytest.mark.parametrize("trained", range(5))
+def test_chunks_in_bfloat16_learn_as_exactly_as_the_definition(trained):
+    """Scores in fp32: the error is below the plain path's, whose scores are rounded."""
+
+    def gradient(path, dtype):
+        parts = [t.to(dtype) for t in inputs((17, 9), head_dim=32, batch=1, full=24)]
+        parts[trained].requires_grad_()
+        output = relative_attention(*parts, (17, 9), path)
+        output.backward(torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(dtype))
+        return parts[trained].grad.double()
+
+    exact = gradient("plain", torch.float64)
+    error, plain = (relative_error(gradient(path, torch.bfloat16), exact) for path in ("chunked", "plain"))
+    assert error < plain
+
+
+def test_chunks_have_no_second_derivative():
+    parts = [t.requires_grad_() for t in inputs((4, 4), head_dim=8, full=4)]
+    output = relative_attention(*parts, (4, 4), "chunked").square().sum()
+    (gradient,) = torch.autograd.grad(output, parts[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 def test_grid_beyond_the_table():

@@ -149,6 +149,14 @@ def test_a_damaged_library_is_told_and_left_aside(tmp_path, monkeypatch, caplog)
     assert "attention.dso cannot be used" in caplog.text
 
 
+def test_a_library_of_other_sources_is_told_and_left_aside(monkeypatch, caplog):
+    if native_attention.library() is None:
+        pytest.skip("no compiled kernel here")
+    monkeypatch.setattr(native_attention, "VERSION", native_attention.VERSION + 1)
+    assert native_attention.library.__wrapped__() is None
+    assert "python -m samvlm.model.native.build" in caplog.text
+
+
 def test_it_is_built_from_its_source(tmp_path, monkeypatch):
     if build.compiler() is None:
         pytest.skip("no C++ compiler")

@@ -5,6 +5,8 @@
 
 typedef uint16_t bf16;
 
+#define VERSION 2  // of what follows; native_attention.py has the same, and uses no library of another
+
 struct Attention {
     const void* qkv;            // (batch, height * width, 3, heads, dim), float or bf16
     const void* bias;           // (3, heads, dim) of the same type, what a place outside the image has; or null

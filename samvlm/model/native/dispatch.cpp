@@ -36,6 +36,9 @@ static void* run_share(void* data) {
     return nullptr;
 }
 
+// What `struct Attention` it was built with.
+extern "C" int samvlm_version() { return VERSION; }
+
 // The instruction set that is used: avx512_bf16, avx512, avx2 or plain.
 extern "C" const char* samvlm_instruction_set() {
     const char* name;
