@@ -42,6 +42,8 @@ _RULES = {
     },
     "business": {"grid": 3, "rows": 3, "booktabs": 1, "head": 2, "none": 1, "dotted": 0.3, "open": 0.7},
 }
+_LIGHT = {"Open Sans": 4, "Lato": 3, "Roboto": 2, "Cantarell": 1, "Inter": 0.7, "Roboto Condensed": 0.6}
+_INKS = ("#000", "#000", "#000", "#000", "#111", "#231f20", "#333", "#555", "#666")
 _HUES = (
     (20, 60, 120),
     (120, 30, 40),
@@ -77,7 +79,12 @@ def draw_style(dice: Dice, manner: str, columns: int, longest: int) -> Style:
     """A look for a table with `columns` columns whose longest text has `longest` characters."""
     usual = _USUAL["journal" if manner == "journal" else "report"]
     weights = {f.name: usual.get(f.name, 0.12 * f.weight) for f in families()}
+    light = dice.chance(0.2 if manner == "journal" else 0.05)
     family = dice.weighted(weights)
+    if light:  # as some publishers print: at 72 dpi hardly more than grey hairlines
+        family = dice.weighted(
+            {name: weight for name, weight in _LIGHT.items() if name in weights} or weights
+        )
     if manner == "journal":
         size, scale = (
             dice.between(6.3, 9.2),
@@ -96,7 +103,7 @@ def draw_style(dice: Dice, manner: str, columns: int, longest: int) -> Style:
     section_shade, section_rule = dice.chance(0.2), rules != "none" and dice.chance(0.15)
     lines = [
         f"@{{font:{size:.2f}pt/{dice.between(1.05, 1.4):.2f} '{family}';{_width(dice, manner, columns, longest)}"
-        f"color:{dice.choice(('#000', '#000', '#000', '#111', '#231f20', '#333'))}"
+        f"color:{dice.choice(_INKS)};font-weight:{300 if light else 400}"
         f"{';letter-spacing:' + format(dice.between(-0.15, 0.3), '.2f') + 'pt' if dice.chance(0.1) else ''}}}",
         _spacing(dice, rules),
         *_rules(dice, rules, hue),
