@@ -279,6 +279,7 @@ def test_styles_have_exact_truth(style: str):
         read = Table.from_otsl(made.answer)
         assert read == made.table and not read.repairs
         assert made.meta["manner"] == style or style == "any"
+        assert read.header_rows < read.n_rows
         for char, position in zip(made.chars, made.positions, strict=True):
             assert position < 0 or made.answer[position] == char
         written = "".join(cell.text.replace(" ", "") for cell in read.cells)

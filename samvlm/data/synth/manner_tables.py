@@ -7,7 +7,7 @@ from .looks import Look, draw_look
 from .page import Drawn, plain, text_width
 from .subjects import MIX, PROFILES, make_plan
 from .subjects.compose import Manner, compose, draw_manner
-from .subjects.plan import Draft, Plan
+from .subjects.plan import Draft, Plan, Title
 from .table_cells import Content, Item, drawable
 from .tables import set_table
 
@@ -32,6 +32,11 @@ def draw_manner_table(dice: Dice, width: int, height: int, style: str) -> Drawn:
     widths = _fit(dice, plan, look, structure, width - margins[0] - margins[2])
     content = _content(dice, compose(dice, plan, structure), look, widths)
     drawn = set_table(dice, look, content, margins, width, height)
+    if drawn.table.n_rows == drawn.table.header_rows:  # no room for more than titles: leave them out
+        plan.titles = [Title("", align=title.align) for title in plan.titles]
+        plan.rows = [row for row in plan.rows if row.kind != "section"]
+        content = _content(dice, compose(dice, plan, structure), look, widths)
+        drawn = set_table(dice, look, content, margins, width, height)
     drawn.meta |= {"manner": manner, "kind": plan.kind}
     return drawn
 
