@@ -23,10 +23,10 @@ def chunked_attention(
     Returns:
         (B, heads, N, head_dim). Gradients exist once, not of gradients.
     """
-    return ChunkedAttention.apply(query, key, value, rel_h, rel_w, scale)
+    return _Chunked.apply(query, key, value, rel_h, rel_w, scale)
 
 
-class ChunkedAttention(torch.autograd.Function):
+class _Chunked(torch.autograd.Function):
     """See `chunked_attention`. Kept for the backward: the arguments, the result, one number a query."""
 
     @staticmethod
