@@ -30,6 +30,10 @@ def check_lora(lora: dict[str, Any], parts: Sequence[str]) -> None:
     for key in ("new_tokens", "tower"):
         if not isinstance(lora.get(key, False), bool):
             raise ValueError(f"stage.lora.{key}={lora[key]!r}: true or false.")
+    for key in ("r", "lora_alpha"):
+        value = lora.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ValueError(f"stage.lora.{key}={value!r}: a number above 0.")
     if lora.get("quantize") not in (None, "4bit"):
         raise ValueError(f"stage.lora.quantize={lora['quantize']!r}: 4bit, or leave it out.")
     if lora.get("tower") and "vision_tower" in parts:
@@ -118,7 +122,7 @@ def add_lora(
         settings["trainable_token_indices"] = _rows(model, list(new_tokens))
     try:
         return get_peft_model(model, LoraConfig(**settings))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(f"stage.lora: {error}; see peft's LoraConfig.") from None
 
 

@@ -241,6 +241,13 @@ class Preflight:
         """Steps, and the time they will take: computing, and reading where no workers do it meanwhile."""
         settings, workers = self.recipe.trainer, self.recipe.data.workers
         left = max(0, settings.max_steps - self.steps)
+        if settings.warmup_steps >= settings.max_steps:
+            self.warn(
+                "trainer.warmup_steps=%d last as long as trainer.max_steps=%d or longer: the learning rate never gets to "
+                "its peak",
+                settings.warmup_steps,
+                settings.max_steps,
+            )
         if seconds is None:
             self.say("steps: %d; the longest batch is not tried where weights are sharded", left)
             return

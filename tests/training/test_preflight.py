@@ -188,6 +188,13 @@ def test_broken_weights_and_foreign_processors_are_told(tmp_path, capsys):
     assert "the processor is of another model" in capsys.readouterr().err
 
 
+def test_a_warm_up_that_never_ends_is_told(look):
+    code, lines, _ = look(trainer={"warmup_steps": 4})
+    assert code == 0 and any(
+        "trainer.warmup_steps=4 last as long as trainer.max_steps=4" in line for line in lines
+    )
+
+
 def test_parts_that_no_loss_reaches_are_told(look):
     code, lines, _ = look(
         stage={"name": "tower", "lm_weight": 0.0, "dense_weight": 1.0}, data={"sources": [STRIPS]}

@@ -86,6 +86,8 @@ def test_several_documents_are_stages_in_turn(load):
         ("name: align", "train: [tower]", r"stage\.train=\['tower'\]: the parts are vision_tower"),
         ("name: align", "train: []", r"stage\.train is empty"),
         ("name: align", "tower_blocks: -1, name: tower", r"stage\.tower_blocks=-1: at least 0"),
+        ("name: align", "lora: {r: eight}", r"stage\.lora\.r='eight': a number above 0"),
+        ("name: align", "lora: {lora_alpha: 0}", r"stage\.lora\.lora_alpha=0: a number above 0"),
         ("name: align", "lora: {tower: 2}", r"stage\.lora\.tower=2: true or false"),
         ("name: align", "lora: {quantize: 8bit}", r"stage\.lora\.quantize='8bit': 4bit"),
         ("name: align", "guide_layers: [one]", r"guide_layers\[0\]='one': a number is needed"),

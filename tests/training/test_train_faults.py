@@ -41,6 +41,7 @@ from training.train import main
         (["trainer.schedule=cosinus"], "cosinus"),
         (["stage.guide_weight=1", "stage.guide_layers=[7]"], "stage.guide_layers=[7]"),
         (["stage.lora={rnk: 3}"], "stage.lora"),
+        (["stage.lora={r: 2, bias: al}"], "stage.lora: Requested bias: al"),
         (["data.sources=[{synth: strip, size: [512, 64]}]"], "at most 256"),
         (["data.sources=[{synth: strip, size: [512, 64]}]", "data.workers=1"], "at most 256"),
         (["data.sources=[{synth: strip, size: [32, 16]}]", "data.workers=1"], "too small"),
