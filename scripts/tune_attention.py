@@ -29,7 +29,7 @@ from scripts.bench_tower import MODELS
 from scripts.bench_tower_gpu import Clock
 
 PATHS = ("triton", "flex", "folded", "bias")
-CHOICES = list(itertools.product((64, 128), (4, 8), (2, 3, 4)))
+CHOICES = list(itertools.product((32, 64, 128), (4, 8), (1, 2, 3, 4)))
 
 
 def layer_call(
@@ -80,19 +80,22 @@ def compare(
 
 
 def search(
-    kernel: str, call: Callable[[], object], head_dim: int, options: argparse.Namespace, clock: Clock
+    kernel: str,
+    call: Callable[[], object],
+    case: tuple[bool, bool],
+    options: argparse.Namespace,
+    clock: Clock,
 ) -> str:
-    """The launch of a kernel that makes a call fastest; `LAUNCH` is left as it was."""
-    fits = head_dim <= 64
-    before = triton_attention.LAUNCH[kernel][fits]
+    """The launch of a kernel that makes a call fastest; `LAUNCH`, whose `case` it is, is left as it was."""
+    before = triton_attention.LAUNCH[kernel][case]
 
     def with_choice(choice: tuple[int, int, int]) -> Callable[[], object]:
         def chosen() -> None:
-            triton_attention.LAUNCH[kernel][fits] = choice
+            triton_attention.LAUNCH[kernel][case] = choice
             try:
                 call()
             finally:
-                triton_attention.LAUNCH[kernel][fits] = before
+                triton_attention.LAUNCH[kernel][case] = before
 
         return chosen
 
@@ -130,10 +133,12 @@ def main(arguments: list[str] | None = None) -> int:
                 calls = {path: layer_call(config, window, options, path, train) for path in options.paths}
                 for path, milliseconds in compare(calls, options, clock).items():
                     print(f"  {path:<8}{milliseconds:>9.4g} ms")
+                side = window or config.image_size // config.patch_size
+                case = (head_dim <= 64, triton_attention.fit(side)[0] == 1)
                 kernels = ("backward_query", "backward_key") if train else ("forward",)
                 if not options.no_search and "triton" in calls:
                     for kernel in kernels:
-                        print("  " + search(kernel, calls["triton"], head_dim, options, clock))
+                        print("  " + search(kernel, calls["triton"], case, options, clock))
     return 0
 
 

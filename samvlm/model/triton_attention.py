@@ -20,12 +20,19 @@ from .relative_positions import own_part, window_terms
 KEYS = 64  # of a block
 LOG2E = 1.4426950408889634
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# (queries of a tile, warps, stages) by kernel and by whether the head fits into 64 places, in 16-bit numbers.
+# (queries of a tile, warps, stages) in 16-bit numbers, by kernel, and by whether a head fits into 64 places and a block
+# is one row of the image; compiled for compute capability 9.0 without spills, or for the last with the fewest.
 LAUNCH = {
-    "forward": {True: (128, 8, 3), False: (128, 8, 2)},
-    "backward_query": {True: (64, 4, 2), False: (64, 8, 2)},
-    "backward_key": {True: (64, 4, 2), False: (64, 8, 2)},
-}
+    "forward": {
+        (True, True): (128, 8, 3), (True, False): (64, 8, 2), (False, True): (128, 8, 2), (False, False): (64, 8, 2),
+    },
+    "backward_query": {
+        (True, True): (64, 4, 2), (True, False): (32, 4, 2), (False, True): (64, 8, 2), (False, False): (32, 4, 2),
+    },
+    "backward_key": {
+        (True, True): (64, 4, 2), (True, False): (64, 4, 2), (False, True): (64, 8, 2), (False, False): (32, 8, 2),
+    },
+}  # fmt: skip
 LAUNCH_FP32 = (32, 4, 1)  # products of fp32 go without the matrix units
 NAMESPACE = re.sub(
     r"\W", "_", __name__.rpartition(".")[0] or __name__
@@ -95,10 +102,10 @@ def fit(columns: int) -> tuple[int, int]:
     return KEYS // wide, wide
 
 
-def settings(dim: int, dtype: torch.dtype, kernel: str) -> dict[str, int]:
-    """Block sizes and launch options of a kernel for a head's width."""
+def settings(dim: int, dtype: torch.dtype, kernel: str, rows: int) -> dict[str, int]:
+    """Block sizes and launch options of a kernel for a head's width and the rows of a block of keys."""
     block_d = max(16, 1 << (dim - 1).bit_length())
-    tile, warps, stages = LAUNCH_FP32 if dtype == torch.float32 else LAUNCH[kernel][block_d <= 64]
+    tile, warps, stages = LAUNCH_FP32 if dtype == torch.float32 else LAUNCH[kernel][block_d <= 64, rows == 1]
     return {"DIM": dim, "BLOCK_D": block_d, "BLOCK_M": tile, "num_warps": warps, "num_stages": stages}
 
 
@@ -136,7 +143,7 @@ def attention_op(
     rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
     across, windows, padded = windows_of(height, width, window_height, window_width)
     rows, columns = fit(window_width)
-    chosen = settings(dim, query.dtype, "forward")
+    chosen = settings(dim, query.dtype, "forward", rows)
     tiles = -(-window_height * window_width // chosen["BLOCK_M"])
     output = query.new_empty(batch, tokens, heads, dim)
     log_sums = query.new_empty(batch, heads, tokens, dtype=torch.float32)
@@ -187,7 +194,7 @@ def attention_backward_op(
     common = {"ROWS": rows, "COLUMNS": columns, "PADDED": padded}
     scales = (dim**-0.5 * LOG2E, dim**-0.5)
     with on_device(query):
-        chosen = settings(dim, query.dtype, "backward_query")
+        chosen = settings(dim, query.dtype, "backward_query", rows)
         tiles = -(-window_height * window_width // chosen["BLOCK_M"])
         _attention_backward_query[(tiles * windows * batch * heads,)](
             query, key, value, rel_h, rel_w, *pads, output, log_sums, grad, delta, grads[0], grad_rel_h, grad_rel_w,
@@ -195,7 +202,7 @@ def attention_backward_op(
         )  # fmt: skip
         _attention_backward_key[(blocks * windows * batch * heads,)](
             query, key, value, rel_h, rel_w, *pads, log_sums, grad, delta, grads[1], grads[2], grad_padding,
-            *sizes, blocks, blocks_across, *scales, **common, **settings(dim, query.dtype, "backward_key"),
+            *sizes, blocks, blocks_across, *scales, **common, **settings(dim, query.dtype, "backward_key", rows),
         )  # fmt: skip
     if not padded:
         grad_padding.zero_()

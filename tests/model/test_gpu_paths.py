@@ -84,14 +84,12 @@ def test_compile_in_the_tower(path):
 
 @pytest.mark.slow
 def test_flex_by_the_compiler_itself():
-    """The generated kernel, at several grids: without the whole matrix, and without a compilation for each."""
-    run = torch.compile(flex_path.with_terms, fullgraph=True)
+    run = torch.compile(flex_path.with_terms, fullgraph=True, dynamic=False)
     generator = torch.Generator().manual_seed(0)
-    for height, width in ((17, 9), (1, 1), (14, 14), (20, 64), (5, 70)):
-        shapes = [(2, 2, height * width, 16)] * 3 + [(2, 2, height * width, side) for side in (height, width)]
-        query, key, value, *terms = (torch.randn(shape, generator=generator).to(DEVICE) for shape in shapes)
-        expected = (0.25 * query @ key.transpose(-2, -1) + full_bias(*terms)).softmax(-1) @ value
-        assert relative_error(run(query, key, value, *terms, 0.25), expected) < 1e-5
+    shapes = [(2, 2, 17 * 9, 64)] * 3 + [(2, 2, 17 * 9, side) for side in (17, 9)]
+    query, key, value, *terms = (torch.randn(shape, generator=generator).to(DEVICE) for shape in shapes)
+    expected = (0.125 * query @ key.transpose(-2, -1) + full_bias(*terms)).softmax(-1) @ value
+    assert relative_error(run(query, key, value, *terms, 0.125), expected) < 1e-5
 
 
 def test_a_path_that_does_not_exist():
@@ -124,65 +122,62 @@ def test_triton_says_what_it_misses(monkeypatch):
 
 @pytest.fixture
 def trials(monkeypatch):
-    """An empty memory of trials, and what they answer by path."""
-    answers = {"triton": True, "flex": True}
+    """An empty memory of trials, and what they answer."""
+    answers = {"works": True}
     asked = []
 
-    def answer(path, *case):
-        asked.append((path, *case))
-        return answers[path]
+    def answer(*case):
+        asked.append(case)
+        return answers["works"]
 
     monkeypatch.setattr(gpu_path, "_tried", {})
-    monkeypatch.setattr(gpu_path, "try_path", answer)
+    monkeypatch.setattr(gpu_path, "try_kernels", answer)
     return answers, asked
 
 
-def test_the_order_on_a_gpu(trials):
+def test_the_choice_on_a_gpu(trials):
     answers, asked = trials
     gpu = torch.device("cuda", 0)
     best = lambda dtype=torch.bfloat16, learns=False: gpu_path.best_path(gpu, dtype, 64, learns)  # noqa: E731
     assert best() == best(torch.float16) == best(learns=True) == "triton"
     assert best() == "triton" and len(asked) == 3  # tried once a case
-    assert asked[0] == ("triton", "cuda:0", torch.bfloat16, 64, False)
+    assert asked[0] == ("cuda:0", torch.bfloat16, 64, False)
     assert best(torch.float32) is None
     assert gpu_path.best_path(torch.device("cpu"), torch.bfloat16, 64, False) is None
-    answers["triton"] = False
+    answers["works"] = False
     gpu_path._tried.clear()
-    assert best() == "flex" and best(learns=True) is None
-    answers["flex"] = False
-    gpu_path._tried.clear()
-    assert best() is None
+    assert best() is None and best(learns=True) is None
 
 
 def test_the_choice_is_a_constant_to_the_compiler(trials, monkeypatch):
     """The trial runs while the tower is traced, once, and breaks no graph."""
-    monkeypatch.setattr(
-        attention, "best_path", lambda *case: "folded" if gpu_path.works("triton", *case) else None
-    )
+    monkeypatch.setattr(attention, "best_path", lambda *case: "folded" if gpu_path.works(*case) else None)
     tower = random_tower(**TOWER)
     pixels = torch.randn(1, 3, 96, 80)
     with torch.inference_mode(False), torch.no_grad():
         expected = tower(pixels).last_hidden_state
         found = torch.compile(tower, backend="aot_eager", fullgraph=True)(pixels).last_hidden_state
     assert relative_error(found, expected) < 1e-5
-    assert trials[1] == [("triton", torch.device("cpu"), torch.float32, 16, False)]
+    assert trials[1] == [(torch.device("cpu"), torch.float32, 16, False)]
 
 
 @needs_triton
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
 def test_the_trial_itself(monkeypatch, caplog):
     monkeypatch.setattr(triton_attention, "LAUNCH_FP32", (128, 4, 1))
-    for path, learns in (("triton", True), ("flex", False)):
-        assert gpu_path.try_path(path, DEVICE, torch.float32, 16, learns)
-    assert not [record for record in caplog.records if record.name == "samvlm.model"]
-    monkeypatch.setattr(gpu_path, "row_attention", lambda query, *rest: query)
-    monkeypatch.setattr(gpu_path, "flex_path", lambda *parts: 1 / 0)
+
+    def said() -> list[str]:
+        return [record.message for record in caplog.records if record.name == "samvlm.model"]
+
+    assert gpu_path.try_kernels(DEVICE, torch.float32, 16, True)
+    assert not said()
     with caplog.at_level(logging.WARNING, "samvlm.model"):
-        assert not gpu_path.try_path("triton", DEVICE, torch.float32, 16, False)
-        assert not gpu_path.try_path("flex", DEVICE, torch.float32, 16, False)
-    first, second = (record.message for record in caplog.records if record.name == "samvlm.model")
-    assert "triton gives wrong numbers" in first
-    assert "flex fails here and is not used: ZeroDivisionError: division by zero" in second
+        monkeypatch.setattr(gpu_path, "row_attention", lambda query, *rest: query)
+        assert not gpu_path.try_kernels(DEVICE, torch.float32, 16, False)
+        monkeypatch.setattr(gpu_path, "row_attention", lambda *parts: 1 / 0)
+        assert not gpu_path.try_kernels(DEVICE, torch.float32, 16, False)
+    wrong, failed = said()
+    assert "give wrong numbers" in wrong
+    assert "fail here and are not used: ZeroDivisionError: division by zero" in failed
 
 
 @on_gpu

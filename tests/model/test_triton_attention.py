@@ -49,8 +49,10 @@ def test_whole_grids(grid, batch, head_dim, heads):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("grid", [(70, 70), (64, 64)], ids=str)
-def test_large_grids(grid):
+@pytest.mark.parametrize("grid", [(70, 70), (2, 64)], ids=str)
+def test_large_grids(grid, monkeypatch):
+    if DEVICE == "cpu":
+        monkeypatch.setattr(triton_attention, "LAUNCH_FP32", (1024, 4, 1))
     parts = inputs(grid)
     found = relative_attention(*parts, grid, "triton")
     assert relative_error(found, relative_attention(*parts, grid, "plain")) < 1e-5

@@ -59,7 +59,9 @@ def test_tuning_compares_the_paths(capsys):
     assert tune_attention.main([*words, "--no-search", "--paths", "folded", "bias"]) == 0
     said = capsys.readouterr().out
     assert said.count("folded") == said.count("bias") == 4
-    found = tune_attention.search("forward", lambda: None, 64, bench_options(), bench_tower_gpu.Clock("cpu"))
+    found = tune_attention.search(
+        "forward", lambda: None, (True, True), bench_options(), bench_tower_gpu.Clock("cpu")
+    )
     assert found.startswith("forward: now (128, 8, 3)") and "best (" in found
 
 
