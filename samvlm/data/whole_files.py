@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +20,12 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
 
     Raises OSError.
     """
-    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=ASIDE)
+    aside = (
+        target.parent / f"{ASIDE}{secrets.token_hex(6)}"
+    )  # known before it exists: an interrupt leaves no file
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with open(aside, "xb") as stream:
             yield stream
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(aside, 0o666 & ~umask)  # mkstemp's files are private
         os.replace(aside, target)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ from samvlm.data.tables import Cell, Table
 
 pandas = pytest.importorskip("pandas")
 
-SECONDS = 1.0  # of processor time for one call
+SECONDS = 3.0  # of processor time for one call
 READERS = (Table.from_html, Table.from_otsl, Table.from_json, Table.from_csv, Table.from_markdown)
 TAGS = {"html", "body", "table", "thead", "tbody", "tr", "td", "th", "br"}
 FORMULA = re.compile(r"[=@＝＠]|[+\-＋－](?![\d\s.,$€£¥eE%+-]*$)")  # no number, no lone sign

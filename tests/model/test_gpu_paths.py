@@ -82,16 +82,6 @@ def test_compile_in_the_tower(path):
     assert relative_error(found, expected) < 1e-5
 
 
-@pytest.mark.slow
-def test_flex_by_the_compiler_itself():
-    run = torch.compile(flex_path.with_terms, fullgraph=True, dynamic=False)
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(2, 2, 17 * 9, 64)] * 3 + [(2, 2, 17 * 9, side) for side in (17, 9)]
-    query, key, value, *terms = (torch.randn(shape, generator=generator).to(DEVICE) for shape in shapes)
-    expected = (0.125 * query @ key.transpose(-2, -1) + full_bias(*terms)).softmax(-1) @ value
-    assert relative_error(run(query, key, value, *terms, 0.125), expected) < 1e-5
-
-
 def test_a_path_that_does_not_exist():
     choices = "choose from " + ", ".join(ATTENTION_PATHS)
     with pytest.raises(ValueError, match=f"attention_path='fast' does not exist: {choices}"):

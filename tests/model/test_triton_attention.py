@@ -95,7 +95,6 @@ BEYOND = [
     ((9, 11), 14, 2),
     ((11, 3), 5, 2),
     pytest.param((3, 24), 20, 1, marks=slow),
-    pytest.param((2, 36), 33, 1, marks=slow),
 ]
 
 

@@ -70,7 +70,7 @@ def test_rows_that_are_wrong_are_counted_and_other_files_are_another_run(tmp_pat
             "needs one of synth: KIND, engine: FOLDER, records: FILE, parquet: FILES and dataset: NAME",
         ),
         ("{parquet: nowhere.parquet}", r"nowhere.parquet: no .parquet file"),
-        ("{parquet: nowhere.parquet, colums: {}}", "unexpected keyword argument 'colums'"),
+        ("{parquet: nowhere.parquet, colums: {}}", "unknown key 'colums': did you mean 'columns'?"),
     ],
 )
 def test_wrong_sources_are_told(tmp_path, reader_folder, capsys, source, told):
