@@ -15,7 +15,7 @@ from token_tables import held, save_image, save_lines, token_form
 from samvlm.data.datasets import RecordSource
 from samvlm.data.images import DocumentError
 from samvlm.data.lock import alone_in
-from samvlm.data.readers import READERS, Item, Rejected
+from samvlm.data.readers import READERS, Item, NamedReader, Rejected
 from samvlm.data.readers.convert import convert
 from samvlm.data.readers.items import Stream, map_in_order
 from samvlm.data.records import read_records
@@ -37,13 +37,13 @@ def reader(monkeypatch):
         return iter([entry for entry in made if split is None or getattr(entry, "split", split) == split])
 
     class Made:
+        name = "made"
         function = staticmethod(read_made)
 
         def __call__(self, path, split=None, **options):
             return read_made(path, split, **options)
 
-        def check_options(self, options):
-            """Whatever is asked of it is right."""
+        check_options = NamedReader.check_options
 
     monkeypatch.setitem(READERS, "made", Made())
     return made
