@@ -70,7 +70,8 @@ def test_gradients_of_flex(monkeypatch):
         assert relative_error(mine, theirs) < 1e-4
 
 
-@pytest.mark.parametrize("path", ["flex", "folded"])
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["folded"])
 def test_compile_in_the_tower(path):
     """Traced whole; windows with padding and one global block."""
     tower = random_tower(**TOWER, attention_path="plain").to(DEVICE)
@@ -139,6 +140,7 @@ def test_the_choice_on_a_gpu(trials):
     assert best() is None and best(learns=True) is None
 
 
+@pytest.mark.slow
 def test_the_choice_is_a_constant_to_the_compiler(trials, monkeypatch):
     """The trial runs while the tower is traced, once, and breaks no graph."""
     monkeypatch.setattr(attention, "best_path", lambda *case: "folded" if gpu_path.works(*case) else None)

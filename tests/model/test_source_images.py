@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from other_layouts import SIDE, write_named
+from packaging.version import Version
 from PIL import Image, ImageOps
 from sam_reference import relative_error
 from transformers import AutoImageProcessor
@@ -33,6 +34,8 @@ def processor(name: str, side: int = SIDE) -> SamVlmImageProcessor:
 def theirs(name: str, **settings):
     """A processor of transformers that works without torchvision."""
     cls = getattr(transformers, f"{name}ImageProcessorPil", None)
+    if name == "DeepseekVLHybrid" and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip(f"compared with transformers 5.23: {transformers.__version__} fills up with other values")
     if cls is None:
         pytest.skip(f"transformers {transformers.__version__} has no {name}ImageProcessorPil")
     return cls(**settings)
