@@ -3,6 +3,8 @@
 import json
 import pickle
 import re
+from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -233,3 +235,8 @@ def load_pickle(file: Path, lazily: bool) -> dict[str, torch.Tensor]:
     if not tensors:
         raise ValueError(f"{file} holds no tensors by name: it is no checkpoint.")
     return tensors
+
+
+def common_dtype(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    """The narrowest dtype that holds numbers of each of `dtypes`, of which there is one at least, as they are."""
+    return reduce(torch.promote_types, dtypes)

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from .assembly import OTSL_TOKENS, start_from_pieces
-from .checkpoint_files import Checkpoint, open_checkpoint, read_json
+from .checkpoint_files import Checkpoint, common_dtype, open_checkpoint, read_json
 from .configuration_samvlm import SamVlmConfig
 from .got_ocr2_layout import (
     CONVS,
@@ -62,11 +62,7 @@ class GotSource:
     @property
     def dtype(self) -> torch.dtype:
         """The narrowest that holds every tensor as it is."""
-        dtypes = [self.checkpoint.dtype(name) for name in self.names.values()]
-        widest = dtypes[0]
-        for dtype in dtypes:
-            widest = torch.promote_types(widest, dtype)
-        return widest
+        return common_dtype(map(self.checkpoint.dtype, self.names.values()))
 
     def load(
         self, table_tokens: bool = False, dtype: str | torch.dtype | None = None

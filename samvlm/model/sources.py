@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .checkpoint_files import Checkpoint, WeightFile, open_checkpoint
+from .checkpoint_files import Checkpoint, WeightFile, common_dtype, open_checkpoint
 from .configuration_samvlm import SamVisionTowerConfig
 from .sam_names import to_hf
 from .source_images import image_settings, in_words
@@ -59,11 +59,7 @@ class TowerSource:
     @cached_property
     def dtype(self) -> torch.dtype:
         """The narrowest that holds every tensor of the tower as it is."""
-        dtypes = [self.checkpoint.dtype(name) for name in self.names.values()]
-        widest = dtypes[0]
-        for dtype in dtypes:
-            widest = torch.promote_types(widest, dtype)
-        return widest
+        return common_dtype(map(self.checkpoint.dtype, self.names.values()))
 
     def load(self, cls: type["SamVisionTower"], **config_kwargs) -> "SamVisionTower":
         """The tower, in the checkpoint's own precision.

@@ -71,14 +71,13 @@ def test_gradients_of_flex(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["folded"])
-def test_compile_in_the_tower(path):
+def test_compile_in_the_tower():
     """Traced whole; windows with padding and one global block."""
     tower = random_tower(**TOWER, attention_path="plain").to(DEVICE)
     pixels = torch.randn(3, 3, 176, 48, generator=torch.Generator().manual_seed(2)).to(DEVICE)
     with torch.no_grad():
         expected = tower(pixels).last_hidden_state
-        tower.config.attention_path = path
+        tower.config.attention_path = "folded"
         found = torch.compile(tower, backend="aot_eager", fullgraph=True)(pixels).last_hidden_state
     assert relative_error(found, expected) < 1e-5
 
