@@ -1,10 +1,11 @@
 """Tables in LaTeX: what the reader takes from a tabular, and tables that come back from the text written of them."""
 
 import random
-import time
+from contextlib import suppress
 
 import pytest
 from layouts import as_held
+from patience import ends_soon
 from random_tables import random_table
 
 from samvlm.data.latex import read_latex
@@ -151,10 +152,5 @@ def test_refuses(text, reason):
     ],
 )
 def test_hostile_text_ends_soon(text):
-    start = time.perf_counter()
-    try:
-        layout = read_latex("\\begin{tabular}{l}x & " + text)
-        assert layout.n_rows >= 1
-    except ValueError:
-        pass
-    assert time.perf_counter() - start < 5
+    with ends_soon(), suppress(ValueError):
+        assert read_latex("\\begin{tabular}{l}x & " + text).n_rows >= 1

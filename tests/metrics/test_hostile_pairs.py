@@ -7,17 +7,16 @@ import random
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from patience import ends_soon
 from random_tables import random_table
 
 from samvlm import metrics
 from samvlm.metrics import METRICS, align_tables, score_pairs, teds, teds_normalised
 from samvlm.metrics.table_pair import read_pair
 
-SECONDS = 30  # a metric of a pair; the largest take about one
 TABLE_METRICS = ["teds", "teds_struct", "teds_normalised", "grits_top", "grits_con", "cell_f1"]
 TEXT_METRICS = ["edit_distance", "cer", "exact_match", "anls"]
 
@@ -135,15 +134,14 @@ def test_a_float_or_a_clear_error(part):
     for name, prediction, truth in PAIRS[part::10]:
         texts_too = len(prediction) * len(truth) < 1e8
         for metric in [*TABLE_METRICS, *(TEXT_METRICS if texts_too else [])]:
-            start = time.process_time()
             try:
-                value = METRICS[metric](prediction, truth)
+                with ends_soon(f"{metric} of {name}"):
+                    value = METRICS[metric](prediction, truth)
             except ValueError as error:
                 assert 15 < len(str(error)) < 400, (name, metric, error)
             else:
                 assert isinstance(value, float) and math.isfinite(value), (name, metric)
                 assert value <= 1.0 or metric == "cer", (name, metric)
-            assert time.process_time() - start < SECONDS, (name, metric)
 
 
 def test_what_is_no_text():
@@ -161,9 +159,8 @@ def test_2000_cells_take_seconds():
     wrong = grid(100, 20, lambda row, col: f"{row}.{col}" if (7 * row + col) % 3 else f"{col}~{row}")
     prediction = wrong.replace("<tr><td>40", "</tr><td>40", 1)
     for metric in TABLE_METRICS:
-        start = time.process_time()
-        assert 0.3 < METRICS[metric](prediction, LARGE) <= 1.0
-        assert time.process_time() - start < 10, metric
+        with ends_soon(metric):
+            assert 0.3 < METRICS[metric](prediction, LARGE) <= 1.0
     assert align_tables(*read_pair(prediction, LARGE)).count("equal") > 1000
 
 

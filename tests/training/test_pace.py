@@ -1,7 +1,5 @@
 """Figures of speed: what is counted is what torch counts, and a log's record of losses stays free of them."""
 
-import time
-
 import pytest
 import torch
 from readers import build_reader, draw_strips
@@ -52,8 +50,7 @@ def test_the_peak_uses_nobodys_random_numbers_and_is_measured_once():
     before = torch.get_rng_state()
     peak = matmul_peak("cpu", torch.float32)
     assert peak > 1e8 and torch.equal(torch.get_rng_state(), before)
-    start = time.perf_counter()
-    assert matmul_peak("cpu", torch.float32) == peak and time.perf_counter() - start < 0.05
+    assert matmul_peak("cpu", torch.float32) == peak  # of another measurement it would not be
 
 
 def test_pauses_do_not_count_and_waiting_does(monkeypatch):

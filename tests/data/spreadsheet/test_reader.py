@@ -3,12 +3,12 @@
 import datetime
 import io
 import re
-import time
 import zipfile
 
 import pytest
 from openpyxl import Workbook
 from openpyxl.styles import Border, Font, Side
+from patience import ends_soon
 
 from samvlm.data.cells import MAX_GRID
 from samvlm.data.spreadsheet import package
@@ -228,12 +228,11 @@ EMPTY = '<row><c r="XFD1"><v>1</v></c></row><row r="1048576"><c r="A1048576"><v>
         (lambda: workbook("<a>" * 100_000), "is damaged"),
     ],
 )  # fmt: skip
-def test_bombs_are_refused_in_no_time(make, message):
+def test_bombs_are_refused(make, message):
     data = make()
-    start = time.process_time()
-    with pytest.raises(ValueError, match=message) as caught:
+    with ends_soon(), pytest.raises(ValueError, match=message) as caught:
         Table.from_xlsx(data)
-    assert time.process_time() - start < 3 and len(str(caught.value)) < 300
+    assert len(str(caught.value)) < 300
 
 
 def test_zips_that_lie():
