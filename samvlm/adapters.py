@@ -16,7 +16,13 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from .model import modeling_samvlm, processing_samvlm  # noqa: F401  (register the Auto classes)
 
+SHIPPED = Path(__file__).parent / "assets" / "samvlm-tiny"
 SETTINGS, WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
+
+
+def folder_of(name: str | Path) -> str:
+    """What is meant by a checkpoint's name: "samvlm-tiny" is the one that ships, unless a folder has that name."""
+    return str(SHIPPED if str(name) == SHIPPED.name and not Path(name).exists() else name)
 
 
 def is_adapter(folder: str | Path) -> bool:
@@ -39,7 +45,7 @@ def base_of(adapter: str | Path) -> str:
         )
     if Path(name).is_dir():
         return name
-    shipped = Path(__file__).parent / "assets" / Path(name).name
+    shipped = SHIPPED.parent / Path(name).name
     if Path(name).parts[-3:-1] == ("samvlm", "assets") and shipped.is_dir():
         return str(shipped)
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name) and not name.startswith("."):

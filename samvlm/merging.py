@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoProcessor, PreTrainedModel
 
-from .adapters import adapter_settings, base_of, load_base, processor_of, with_adapter
+from .adapters import adapter_settings, base_of, folder_of, load_base, processor_of, with_adapter
 from .cards import CARD, merged_card
 from .data.whole_files import check_new_folder, whole_folder
 from .model.configuration_samvlm import SamVlmConfig
@@ -60,7 +60,7 @@ def merge_adapter(
     Args:
         adapter: its folder.
         output: the checkpoint's folder.
-        base: folder or hub name of the base model; None: the one that the adapter names.
+        base: folder or hub name of the base model, or "samvlm-tiny"; None: the one that the adapter names.
         dtype: of the weights written: "float32" loses nothing.
         force: replace a checkpoint that is at `output`; merge although the base is not the model that the adapter was
             trained on.
@@ -73,7 +73,7 @@ def merge_adapter(
     settings = adapter_settings(adapter)
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
-    base = str(base) if base is not None else base_of(adapter)
+    base = folder_of(base) if base is not None else base_of(adapter)
     check_new_folder(output, (adapter, Path(base)), force)
     model = load_base(base, adapter)
     table, tied = model.get_input_embeddings().weight, model.config.tie_word_embeddings

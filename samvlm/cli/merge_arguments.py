@@ -25,7 +25,7 @@ def add_merge(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--base",
         metavar="M",
-        help="folder or hub name of the base model (default: the one the adapter names)",
+        help="folder or hub name of the base model, or samvlm-tiny (default: the one the adapter names)",
     )
     parser.add_argument(
         "--dtype",

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
-from ..generation.parser import SHIPPED
+from ..adapters import SHIPPED, folder_of
 
 
 @dataclass
@@ -29,7 +29,7 @@ def load_counter(name: str | None = None) -> TokenCounter:
     Raises ValueError if there is none that can be loaded.
     """
     logging.set_verbosity_error()
-    source = name or SHIPPED
+    source = folder_of(name or SHIPPED.name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as problem:  # what the many loaders raise on bad files has no common type

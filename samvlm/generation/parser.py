@@ -17,7 +17,16 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
-from ..adapters import base_of, check_whole, is_adapter, loading, processor_of, require_peft
+from ..adapters import (
+    SHIPPED,
+    base_of,
+    check_whole,
+    folder_of,
+    is_adapter,
+    loading,
+    processor_of,
+    require_peft,
+)
 from ..data.images import DocumentError, Source, open_image, open_pages
 from ..data.tables import Table
 from ..data.tasks import TASKS
@@ -26,8 +35,6 @@ from ..data.written_tables import written_tables
 from ..model import modeling_samvlm, processing_samvlm  # noqa: F401  (register the Auto classes)
 from .answers import Answer, AnswerGenerator, read_table
 from .results import ParseResult
-
-SHIPPED = Path(__file__).parents[1] / "assets" / "samvlm-tiny"
 
 
 class DocumentParser:
@@ -251,7 +258,7 @@ def find_checkpoint(folder: str | Path | None = None) -> str:
 
     Raises ValueError for what is neither.
     """
-    if folder is None or (folder == SHIPPED.name and not Path(folder).exists()):
+    if folder is None or folder_of(folder) == str(SHIPPED):
         if not (SHIPPED / "config.json").is_file():
             raise ValueError(
                 f"this installation has no checkpoint at {SHIPPED}; name one, as in --model FOLDER "

@@ -110,6 +110,7 @@ def test_check_takes_other_tokenizers(run, records, tiny_checkpoint, tmp_path):
         return re.search(r"tokens of a chat +([\d,]+)", out)[1], re.search(r"limit ([\d,]+)", out)[1]
 
     assert lengths() != lengths("--tokenizer", tiny_checkpoint)
+    assert lengths() == lengths("--tokenizer", "samvlm-tiny")
 
 
 def test_bad_input_is_one_line(run, records, tmp_path):
