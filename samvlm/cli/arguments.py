@@ -108,6 +108,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="parse N pages at once: faster for many, takes more memory (default: 8 with -o, else 1)",
     )
+    parse.add_argument(
+        "--timing", action="store_true", help="say what took how long: a line a page, a summary; in JSON too"
+    )
     add_model(parse)
 
     chat = add("chat", "questions about an image", CHAT_HELP)

@@ -6,6 +6,7 @@ import argparse
 import glob
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from tqdm import tqdm
 
 from ..data.images import DocumentError, Page, display_name, open_pages
 from ..generation import DocumentParser, ParseResult
+from ..generation.timing import Timing
 from .console import BAD_INPUT, OK, PAGE_FAILED, interrupted, load, next_page, say, terminable
 from .outputs import FolderOutput, StreamOutput, WorkbookOutput
+from .timing import page_line, summary_line
 
 BATCH_SIZE = 8  # pages, where files are written; on the screen, tables are to appear one after the other
 WINDOW = 4  # batches whose pages are sorted by size, so that those of one batch take about equally long
@@ -54,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     finally:
         bar.close()
         output.close()
+    if options.timing:
+        say(summary_line(reader.timings, reader.load_seconds))
     return reader.worst
 
 
@@ -106,6 +111,8 @@ class Reader:
         self.done = 0
         self.failed: set[int] = set()
         self.waiting: list[Job] = []
+        self.timings: list[Timing] = []  # of each batch, where asked for
+        self.load_seconds = 0.0
         self.last = -1  # number of the last file that was read to its end
 
     def read(self, number: int, path: str) -> None:
@@ -148,7 +155,10 @@ class Reader:
     def _load(self) -> None:
         if self.parser is None:
             try:
+                start = time.perf_counter()
                 self.parser = load(self.options)
+                self.load_seconds = time.perf_counter() - start
+                self.parser.timing = self.options.timing
             except ValueError as problem:
                 raise ModelError(problem) from None
 
@@ -181,6 +191,10 @@ class Reader:
             raise result
         result.page = job.page.index + 1
         self.output.write(job.number, job.path, result)
+        if result.timing:
+            say(page_line(str(job), result))
+            if not any(result.timing is known for known in self.timings):
+                self.timings.append(result.timing)
         if result.finish_reason != "stop":
             say(f"warning: {job}: {_cut_off(result)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from .batch import generate_rows
 from .decoding import AnswerDecoder, PieceStreamer
 from .prompts import encode_chats
 from .results import FinishReason
+from .timing import Stopwatch, Timing
 
 MAX_NEW_TOKENS = 2048
 
@@ -33,6 +35,7 @@ class Answer:
     text: str
     finish_reason: FinishReason
     probabilities: list[float]
+    timing: Timing | None = None  # where it was asked for
 
 
 class AnswerGenerator:
@@ -46,6 +49,7 @@ class AnswerGenerator:
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         self.model, self.processor = model, processor
         self.decoder = AnswerDecoder(processor.tokenizer)
+        self.timing = False  # whether answers come with their `timing`
         self.writes_otsl = len(self.decoder.otsl_ids) == len(OTSL_TOKENS)  # else tables come as LaTeX, HTML …
 
     def answer(
@@ -70,6 +74,7 @@ class AnswerGenerator:
         Raises:
             ValueError: a chat does not fit into the model's context.
         """
+        watch = Stopwatch(self.model, len(images)) if self.timing else None
         inputs = self._inputs(chats, images)
         if features is not None:
             for name in self._image_inputs(inputs):
@@ -83,7 +88,11 @@ class AnswerGenerator:
             rules = OTSLGrammar.from_tokenizer(self.processor.tokenizer, prompt, ends or None, budget)
         streamer = PieceStreamer(self.decoder, stream) if stream else None
         prompts = inputs["input_ids"].tolist()
-        rows = generate_rows(self.model, inputs, budget, ends, rules, cancelled, streamer)
+        with watch or contextlib.nullcontext():
+            rows = generate_rows(self.model, inputs, budget, ends, rules, cancelled, streamer, watch)
+        timing = watch.timing if watch else None
+        if timing:
+            timing.tokens = sum(len(row.ids) for row in rows)
         answers = []
         for ids, row in zip(prompts, rows, strict=True):
             reason: FinishReason = "length"
@@ -92,7 +101,7 @@ class AnswerGenerator:
             elif row.ended and not (rules and rules.truncated(ids + row.ids)):
                 reason = "stop"
             text = self.decoder.decode(row.ids, escape=grammar)
-            answers.append(Answer(row.ids, text, reason, row.probabilities))
+            answers.append(Answer(row.ids, text, reason, row.probabilities, timing))
         return answers
 
     def encode(self, image: Image.Image) -> Any:

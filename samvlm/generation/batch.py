@@ -15,6 +15,7 @@ from ..grammar import OTSLGrammar
 from ..model.modeling_samvlm import SamVlmForConditionalGeneration
 from .cache import growing_cache
 from .decoding import CancelStop, RepetitionStop, TokenProbabilities
+from .timing import Stopwatch
 
 
 @dataclass
@@ -36,6 +37,7 @@ def generate_rows(
     rules: OTSLGrammar | None = None,
     cancelled: threading.Event | None = None,
     streamer: BaseStreamer | None = None,
+    watch: Stopwatch | None = None,
 ) -> list[Row]:
     """Generate for a batch of prompts until each row ends.
 
@@ -49,10 +51,12 @@ def generate_rows(
         rules: a grammar for prompts of this width.
         cancelled: generation ends soon after it is set.
         streamer: for a batch of one.
+        watch: is told of the first scores and of what the rules take.
     """
     prompt = inputs["input_ids"].shape[1]
     rows = [Row() for _ in inputs["input_ids"]]
     running = rows
+    masks = watch.processor(rules) if watch else rules
     cache = None
     if model.generation_config.cache_implementation is None:  # else the checkpoint asks for a kind of its own
         cache = growing_cache(model.config.get_text_config())
@@ -71,7 +75,7 @@ def generate_rows(
             use_cache=True,
             eos_token_id=list(ends) or None,
             max_new_tokens=prompt + budget - start,
-            logits_processor=LogitsProcessorList([probabilities, *([rules] if rules else [])]),
+            logits_processor=LogitsProcessorList([probabilities, *([masks] if masks else [])]),
             stopping_criteria=StoppingCriteriaList([stop for stop in stops if stop is not None]),
             streamer=streamer,
         )

@@ -38,12 +38,24 @@ from .results import ParseResult
 
 
 class DocumentParser:
-    """Parses images and PDF pages with a document VLM; load one with `from_pretrained`."""
+    """Parses images and PDF pages with a document VLM; load one with `from_pretrained`.
+
+    With `timing` set, each result says in its `timing` what took how long.
+    """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         self.model = model.eval()
         self.processor = processor
         self.generator = AnswerGenerator(self.model, processor)
+
+    @property
+    def timing(self) -> bool:
+        """Whether results come with their `timing`; False at first, when nothing is measured."""
+        return self.generator.timing
+
+    @timing.setter
+    def timing(self, wanted: bool) -> None:
+        self.generator.timing = wanted
 
     @classmethod
     def from_pretrained(
@@ -201,11 +213,15 @@ class DocumentParser:
                 finish_reason=answer.finish_reason,
                 image_size=image.size,
                 tokens=len(answer.ids),
+                timing=answer.timing,
             )
             for image, answer in zip(images, answers, strict=True)
         ]
+        seconds = time.perf_counter() - start
         for result in results:
-            result.seconds = (time.perf_counter() - start) / len(results)
+            result.seconds = seconds / len(results)
+        if timing := results[0].timing:
+            timing.total = seconds
         return results
 
     def _tables(self, answer: Answer) -> list[Table]:

@@ -11,6 +11,7 @@ from ..data.plain import draw_table, plain_text
 from ..data.safe_text import dump_json, printable
 from ..data.spreadsheet.writer import write_xlsx
 from ..data.tables import Table
+from .timing import Timing
 
 FinishReason = Literal["stop", "length", "repetition", "error"]
 
@@ -43,6 +44,7 @@ class ParseResult:
     page: int = 1  # number of the page, from 1
     error: str | None = None  # why a page could not be read
     pages: list[ParseResult] = field(default_factory=list)  # empty for a single page
+    timing: Timing | None = None  # of a page, where `DocumentParser.timing` asks for it
 
     @classmethod
     def merge(cls, pages: list[ParseResult]) -> ParseResult:
@@ -121,6 +123,7 @@ class ParseResult:
             "seconds": round(self.seconds, 3),
             "tokens": self.tokens,
             "image_size": list(self.image_size) if self.image_size else None,
+            **({"timing": self.timing.to_dict()} if self.timing else {}),
             "tables": [table.to_dict() for table in self.tables],
             "text": self.text,
         }

@@ -114,7 +114,13 @@ def test_done_counts_what_is_written(monkeypatch, tmp_path):
     monkeypatch.setattr(parse, "load", lambda options: Parser())
     monkeypatch.setattr(parse, "WINDOW", 1)
     options = argparse.Namespace(
-        password=None, max_pages=None, batch_size=2, task="table", max_new_tokens=None, output=None
+        password=None,
+        max_pages=None,
+        batch_size=2,
+        task="table",
+        max_new_tokens=None,
+        output=None,
+        timing=False,
     )
     reader = parse.Reader(options, StreamOutput("json"))
     counts = []

@@ -247,3 +247,17 @@ def test_a_closed_pipe_is_no_traceback(tiny_checkpoint, tmp_path):
     process.stdout.close()
     errors = process.stderr.read()
     assert process.wait(30) == 1 and "Traceback" not in errors and "BrokenPipe" not in errors
+
+
+def test_timing_is_a_line_a_page_and_a_summary(parse):
+    files = [picture("a.png"), picture("b.png")]
+    code, out, errors = parse(*files, "-f", "json", "--timing", "--batch-size", "2")
+    values = [json.loads(line) for line in out.splitlines()]
+    timing = values[0]["timing"]
+    assert code == 0 and timing == values[1]["timing"] and timing["pages"] == 2
+    assert timing["tokens"] == values[0]["tokens"] + values[1]["tokens"]
+    first, second, summary = errors
+    assert first.startswith(f"samvlm: timing: a.png: {values[0]['tokens']} tokens (2 pages together: ")
+    assert "b.png" in second and "first token after" in second and " ms a token" in second
+    assert summary.startswith(f"samvlm: timing: 2 pages, {timing['tokens']} tokens; model loaded in ")
+    assert "timing" not in parse("a.png", "-f", "json")[1]
