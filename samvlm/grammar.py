@@ -10,10 +10,12 @@ The rules stand in data/otsl_grammar.py; they look back only, so masking one tok
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
@@ -97,7 +99,8 @@ class OTSLGrammar(LogitsProcessor):
         if not self.eos_ids:
             raise ValueError("the grammar needs an end token; give eos_token_id")
         self.limits = limits
-        self._states: dict[bytes, GrammarState] | None = None  # of the last step, by the ids generated so far
+        # The rows of the last step: the ids generated so far, and where the table stands behind them.
+        self._rows: list[tuple[bytes, GrammarState]] | None = None
         self._masks: dict[tuple[frozenset[str], str], torch.Tensor] = {}
 
     @classmethod
@@ -125,33 +128,36 @@ class OTSLGrammar(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Mask scores (rows, vocabulary) by the tokens after the prompt in input_ids (rows, length)."""
-        if self._states is None:
+        if self._rows is None:
             if input_ids.shape[1] != self.prompt_length:
                 raise ValueError(
                     f"prompt_length={self.prompt_length}, but generation starts after {input_ids.shape[1]} tokens; "
                     "give the width of the input_ids, and make a new grammar for each call of generate"
                 )
-            self._states = {b"": GrammarState()}
+            self._rows = [(b"", GrammarState())]
         generated = input_ids[:, self.prompt_length :].cpu().numpy()
-        states = {}
-        masks = []
-        for ids in generated:
-            key = ids.tobytes()
-            state = self._states.get(key) or states.get(key)
-            if state is None:
-                before = self._states.get(ids[:-1].tobytes())
-                state = self._replay(ids.tolist()) if before is None else self._advance(before, int(ids[-1]))
-            states[key] = state
-            masks.append(self._mask(state, scores))
-        self._states = states  # the next step extends these
-        banned = torch.stack(masks)
+        self._rows = [self._follow(place, ids) for place, ids in enumerate(generated)]
+        masks = [self._mask(state, scores) for _, state in self._rows]
+        banned = masks[0][None] if len(masks) == 1 else torch.stack(masks)
         masked = scores.masked_fill(banned, -torch.inf)
-        if masked.amax(dim=-1).isfinite().all():
+        if all(map(math.isfinite, masked.amax(dim=-1).tolist())):
             return masked
         # NaN or infinite logits, or other processors banned all that the grammar allows
         masked = masked.nan_to_num(nan=-torch.inf, posinf=torch.finfo(scores.dtype).max, neginf=-torch.inf)
         hopeless = masked.isneginf().all(dim=-1, keepdim=True)
         return masked.masked_fill(hopeless & ~banned, 0.0)
+
+    def _follow(self, place: int, ids: np.ndarray) -> tuple[bytes, GrammarState]:
+        """The ids of a row, and the state behind them, from the row of the last step that they continue: mostly the one
+        at the same place, but beams change theirs."""
+        key = ids.tobytes()
+        before = key[: -ids.itemsize]
+        for known, state in self._rows[place : place + 1] + self._rows:
+            if known == before and key:
+                return key, self._advance(state, int(ids[-1]))
+            if known == key:
+                return key, state
+        return key, self._replay(ids.tolist())
 
     def truncated(self, ids: torch.Tensor | Iterable[int]) -> bool:
         """Whether a limit, not the model, ended the table or one of its cells. `ids`: one sequence, prompt included."""

@@ -15,6 +15,7 @@ from ..grammar import OTSLGrammar
 from ..model.modeling_samvlm import SamVlmForConditionalGeneration
 from .cache import growing_cache
 from .decoding import CancelStop, RepetitionStop, TokenProbabilities
+from .native_steps import NativeSteps, usable
 from .timing import Stopwatch
 
 
@@ -60,6 +61,7 @@ def generate_rows(
     cache = None
     if model.generation_config.cache_implementation is None:  # else the checkpoint asks for a kind of its own
         cache = growing_cache(model.config.get_text_config())
+    steps = NativeSteps(model, streamer) if cache is not None and usable(model) else None
     # Other models may keep more of a batch than the cache, such as the positions of Qwen-VL.
     shrinks = cache is not None and isinstance(model, SamVlmForConditionalGeneration)
     while True:
@@ -70,6 +72,7 @@ def generate_rows(
         output = model.generate(
             **inputs,
             **({"past_key_values": cache} if cache is not None else {}),
+            **({"custom_generate": steps} if steps is not None else {}),
             do_sample=False,
             num_beams=1,
             use_cache=True,

@@ -20,7 +20,7 @@ from .attention import relative_attention
 LIBRARY = Path(__file__).parent / "native" / "attention.dso"
 LANES = 16  # floats that the kernel may read behind the end of a table
 MAX_DIM = 512
-VERSION = 2  # of the interface, as in native/attention.h
+VERSION = 3  # of the interface, as in native/attention.h
 logger = logging.getLogger("samvlm.model")
 
 
@@ -51,6 +51,7 @@ def library() -> ctypes.CDLL | None:
         if version != VERSION:
             raise OSError(f"built from sources of version {version}, these are {VERSION}")
         found.samvlm_attention.argtypes = [ctypes.POINTER(Job), ctypes.c_int]
+        found.samvlm_decode.argtypes = [ctypes.c_void_p, ctypes.c_int]
         found.samvlm_instruction_set.restype = ctypes.c_char_p
     except (OSError, AttributeError) as problem:  # built for another machine, or damaged
         logger.warning(

@@ -5,7 +5,7 @@
 
 typedef uint16_t bf16;
 
-#define VERSION 2  // of what follows; native_attention.py has the same, and uses no library of another
+#define VERSION 3  // of what follows and of decoder.h; native_attention.py has the same, and uses no library of another
 
 struct Attention {
     const void* qkv;            // (batch, height * width, 3, heads, dim), float or bf16

@@ -1,4 +1,4 @@
-"""Build the fused attention kernel: `python -m samvlm.model.native.build`. Needs a C++ compiler and nothing else.
+"""Build the kernels for CPUs: `python -m samvlm.model.native.build`. Needs a C++ compiler and nothing else.
 
 A wheel does it while it is built, where there is a compiler; without the kernel samvlm computes the same by PyTorch's
 operators. The source is compiled once for each instruction set of the machine's family, and the library chooses at run
@@ -17,6 +17,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 LIBRARY = FOLDER / "attention.dso"  # no ".so", which Python would take for a module of its own
+KERNELS = ("attention", "decoder")
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fno-exceptions", "-fno-rtti", "-ffp-contract=fast", "-Wall"]
 AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mfma"]
 SETS = {"plain": [], "avx2": ["-mavx2", "-mfma"], "avx512": AVX512, "avx512_bf16": [*AVX512, "-mavx512bf16"]}
@@ -42,20 +43,12 @@ def build(library: Path = LIBRARY) -> Path:
     sets = SETS if platform.machine().lower() in ("x86_64", "amd64") else {"plain": []}
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        objects = [Path(folder) / f"{name}.o" for name in sets]
-        for flags, target in zip(sets.values(), objects, strict=True):
-            run(
-                [
-                    cxx,
-                    *FLAGS,
-                    *flags,
-                    f"-DSET={target.stem}",
-                    "-c",
-                    str(FOLDER / "attention.cpp"),
-                    "-o",
-                    str(target),
-                ]
-            )
+        objects = []
+        for kernel in KERNELS:
+            for name, flags in sets.items():
+                target, source = Path(folder) / f"{kernel}_{name}.o", FOLDER / f"{kernel}.cpp"
+                run([cxx, *FLAGS, *flags, f"-DSET={name}", "-c", str(source), "-o", str(target)])
+                objects.append(target)
         made = Path(folder) / library.name
         parts = [*map(str, objects), str(FOLDER / "dispatch.cpp")]
         needed = ["-Wl,--as-needed"] if sys.platform == "linux" else []  # no C++ library is
