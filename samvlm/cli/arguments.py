@@ -106,7 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="parse N pages at once: faster for many, takes more memory (default: 8 with -o, else 1)",
+        help="parse N pages at once: takes more memory, and is faster on GPUs and for larger models (default: 8 with "
+        "-o, but 1 for small models on CPUs; else 1)",
     )
     parse.add_argument(
         "--timing", action="store_true", help="say what took how long: a line a page, a summary; in JSON too"

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..data.images import DocumentError, Page, display_name, open_pages
 from ..generation import DocumentParser, ParseResult
+from ..generation.native_steps import usable
 from ..generation.timing import Timing
 from .console import BAD_INPUT, OK, PAGE_FAILED, interrupted, load, next_page, say, terminable
 from .outputs import FolderOutput, StreamOutput, WorkbookOutput
@@ -159,6 +160,8 @@ class Reader:
                 self.parser = load(self.options)
                 self.load_seconds = time.perf_counter() - start
                 self.parser.timing = self.options.timing
+                if self.options.batch_size is None and self.batch_size > 1 and usable(self.parser.model):
+                    self.batch_size = 1  # its steps are bound by memory: several rows take longer
             except ValueError as problem:
                 raise ModelError(problem) from None
 

@@ -16,6 +16,8 @@ from samvlm.generation import ParseResult
 class Parser:
     """Stands for a DocumentParser: answers with the image's width, has memory for `room` images at once."""
 
+    model = None
+
     def __init__(self, room: int = 99, never: int = 0):
         self.room, self.never = room, never
         self.batches: list[list[int]] = []
@@ -147,9 +149,13 @@ def test_how_many_pages_wait(read, monkeypatch):
 def test_files_are_written_in_batches_tables_shown_one_by_one(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     files = pictures(100, 101, 102)
-    for options, expected in ((["-o", "out"], [3]), ([], [1, 1, 1])):
+    alone = [1, 1, 1]
+    cases = [(["-o", "a"], False, [3]), (["-o", "b"], True, alone), ([], False, alone)]
+    cases.append((["-o", "c", "--batch-size", "3"], True, [3]))
+    for options, steps_by_kernels, expected in cases:
         parser = Parser()
         monkeypatch.setattr(parse, "load", lambda options, parser=parser: parser)
+        monkeypatch.setattr(parse, "usable", lambda model, answer=steps_by_kernels: answer)
         assert main(["parse", *files, *options]) == 0
         assert [len(batch) for batch in parser.batches] == expected
 
