@@ -6,6 +6,7 @@ Nothing in it is made up: the right side is laid out from the cells of the parse
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -60,8 +61,13 @@ def column_widths(table: Table, face: ImageFont.FreeTypeFont, total: float) -> l
     return [low + (high - low) * share for low, high in zip(least, wanted, strict=True)]
 
 
-def draw_table(table: Table, width: int, size: float) -> Image.Image:
-    """Lay a table out with its spans; headers are shaded. `size` is the font's em in pixels."""
+def shade(cell: Cell) -> str:
+    """The background of a cell: headers are told apart."""
+    return SHADE if cell.header else PAPER
+
+
+def draw_table(table: Table, width: int, size: float, fill: Callable[[Cell], str] = shade) -> Image.Image:
+    """Lay a table out with its spans. `size` is the font's em in pixels, `fill` gives the background of a cell."""
     face = font(size)
     pitch = round(size * 1.3)
     widths = column_widths(table, face, width - 1)
@@ -82,7 +88,7 @@ def draw_table(table: Table, width: int, size: float) -> Image.Image:
     for cell in table.cells:
         x, y = left[cell.col], top[cell.row]
         right, bottom = left[cell.col + cell.colspan], top[cell.row + cell.rowspan]
-        draw.rectangle((x, y, right, bottom), fill=SHADE if cell.header else PAPER, outline=RULE)
+        draw.rectangle((x, y, right, bottom), fill=fill(cell), outline=RULE)
         lines = lines_of(cell)
         start = y + (bottom - y - len(lines) * pitch) / 2
         for number, line in enumerate(lines):
