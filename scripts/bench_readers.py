@@ -230,7 +230,7 @@ def notes(told: Sequence[dict[str, Any]], options: argparse.Namespace) -> str:
     versions = {name: number for one in told for name, number in one["versions"].items()}
     scale = f"{options.upscale:g} times" if options.upscale else f"to a text height of {TEXT_HEIGHT:g} pixels"
     return (
-        f"One image at once, in turns; {options.threads or os.cpu_count()} threads on {os.cpu_count()} cores "
+        f"One image at once, in turns; {options.threads or torch.get_num_threads()} threads on {os.cpu_count()} cores "
         f"({platform.machine()}). img2table: images enlarged {scale} with a margin of {options.margin} pixels, "
         f"tables without rules too, --psm {options.psm}, words of confidence {options.min_confidence} and more"
         f"{', implicit rows' if options.implicit_rows else ''}.\n"
