@@ -2,14 +2,16 @@
 
     python scripts/bench_tower.py                               # ViT-B, 1024x1024, fp32 and bf16
     python scripts/bench_tower.py --sizes 1024x1024 1024x320    # by aspect
-    python scripts/bench_tower.py --train                       # forward and backward, all weights trainable
+    python scripts/bench_tower.py --modes train frozen          # a training step
     python scripts/bench_tower.py --device cuda                 # on a GPU: see scripts/bench_tower_gpu.py
     python scripts/bench_tower.py --profile                     # where the time goes
 
 The methods take turns, round after round; the figures are medians, "+-" half the distance of the quartiles. "x sdpa" is
 how many times as fast as transformers with sdpa. "limit" is the time by the limit: that of the products of the real
 tokens alone at the speed of this machine's oneDNN, measured in the same rounds. "MiB" is the peak during the forward over what was resident before it, by the operating system's count. "error" is the relative
-L2 distance to transformers' eager fp32. Methods whose package is not installed are left out, and that is said.
+L2 distance to transformers' eager fp32 (of inference; what training computes is compared in tests/model). A step of "train"
+is forward and backward with all weights trainable; of "frozen" the same with a trainable 1x1 convolution behind a tower
+without trainable weights. Methods whose package is not installed are left out, and that is said.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts.tower_peers
 from samvlm import SamVisionTower, SamVisionTowerConfig
-from samvlm.model import cpu_path, native_attention
+from samvlm.model import cpu_path, native_attention, trained_attention
 from scripts.tower_peers import gflops, hf_twin, meta_twin, metas_encoder, random_weights
 
 MODELS = {
@@ -45,26 +47,30 @@ MODELS = {
              "global_attn_indexes": [1], "image_size": 256, "output_channels": 32},
 }  # fmt: skip
 GEMM = (4096, 768, 3072)
+PRODUCTS = {"forward": 1, "frozen": 1, "train": 3}  # modes, and their products over those of a forward
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 Method = Callable[[torch.Tensor], torch.Tensor]
 
 
-def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int, int]) -> dict[str, Method]:
-    """What is timed, by name; the first is the reference of the ratios' names."""
+def methods(
+    tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int, int]
+) -> tuple[dict[str, Method], list[torch.nn.Module]]:
+    """What is timed, by name, and the models behind."""
+    models = [tower]
 
     def ours(pixels: torch.Tensor) -> torch.Tensor:
         return tower(pixels).last_hidden_state
 
     found: dict[str, Method] = {"samvlm": ours}
-    if not options.train and native_attention.library() is not None:
+    if native_attention.library() is not None:
         works = cpu_path.kernel_works
 
         def without_kernel(pixels: torch.Tensor) -> torch.Tensor:
-            cpu_path.kernel_works = lambda dtype: False
+            cpu_path.kernel_works = trained_attention.works = lambda dtype: False
             try:
                 return ours(pixels)
             finally:
-                cpu_path.kernel_works = works
+                cpu_path.kernel_works = trained_attention.works = works
 
         found["samvlm, PyTorch alone"] = without_kernel
     square = grid == (tower.config.image_size // tower.config.patch_size,) * 2
@@ -72,6 +78,7 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
         if not square:
             break  # transformers takes squares of its own size only
         model = hf_twin(tower, attention).to(tower.dtype)
+        models.append(model)
         found[f"transformers {attention}"] = lambda pixels, model=model: model(pixels).last_hidden_state
         if options.compile:
             compiled = torch.compile(model)
@@ -83,13 +90,14 @@ def methods(tower: SamVisionTower, options: argparse.Namespace, grid: tuple[int,
     else:
         with metas_encoder() as encoder:
             found["Meta"] = meta_twin(encoder, tower, None if square else grid).to(tower.dtype)
+            models.append(found["Meta"])
     if options.compile:
         compiled_tower = torch.compile(tower)
         found["samvlm, compiled"] = lambda pixels: compiled_tower(pixels).last_hidden_state
     unknown = set(options.only or found) - set(found)
     if unknown:
         raise ValueError(f"--only {', '.join(sorted(unknown))}: the methods are {', '.join(found)}")
-    return {name: method for name, method in found.items() if not options.only or name in options.only}
+    return {name: found[name] for name in found if not options.only or name in options.only}, models
 
 
 def resident(field: str) -> float:
@@ -97,7 +105,7 @@ def resident(field: str) -> float:
     return int(re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text())[1]) / 1024
 
 
-def once(method: Method, pixels: torch.Tensor, options: argparse.Namespace) -> tuple[float, float | None]:
+def once(method: Method, pixels: torch.Tensor, mode: str) -> tuple[float, float | None]:
     """Seconds of one call, and MiB at its peak over those before it (None where nobody counts)."""
     before = None
     if RESET.exists():
@@ -106,8 +114,12 @@ def once(method: Method, pixels: torch.Tensor, options: argparse.Namespace) -> t
         RESET.write_text("5")
         before = resident("VmRSS")
     start = time.perf_counter()
-    if options.train:
+    if mode == "train":
         method(pixels).square().mean().backward()
+    elif mode == "frozen":
+        features = method(pixels)
+        weight = torch.eye(features.shape[1], dtype=features.dtype)[..., None, None].requires_grad_()
+        torch.conv2d(features, weight).square().mean().backward()
     else:
         with torch.inference_mode():
             method(pixels)
@@ -133,29 +145,34 @@ def measure(options: argparse.Namespace, dtype: torch.dtype, size: tuple[int, in
     tower = random_weights(SamVisionTower(config), options.seed)
     pixels = torch.randn(options.batch, 3, *size, generator=torch.Generator().manual_seed(options.seed))
     grid = tuple(side // config.patch_size for side in size)
-    right = exact(tower, pixels, grid)
+    right = exact(tower, pixels, grid) if "forward" in options.modes else None
     tower.to(dtype)
     pixels = pixels.to(dtype)
-    found = methods(tower, options, grid)
-    if not options.train:
-        tower.requires_grad_(False)
-    rows = {name: {"seconds": [], "mib": []} for name in found}
-    for name, method in found.items():
-        with torch.inference_mode():
-            result = method(pixels).float()
-        rows[name]["error"] = ((result - right).norm() / right.norm()).item()
-        once(method, pixels, options)  # compiles, packs, warms up
-    rates = []
-    for round_number in range(options.rounds):
-        rates.append(gemm_rate(dtype))
+    found, models = methods(tower, options, grid)
+    rates, rows = [], []
+    for mode in options.modes:
+        for model in models:
+            model.requires_grad_(mode == "train")
+        of_mode = {name: {"mode": mode, "method": name, "seconds": [], "mib": []} for name in found}
+        rows += of_mode.values()
         for name, method in found.items():
-            seconds, mib = once(method, pixels, options)
-            rows[name]["seconds"].append(seconds)
-            rows[name]["mib"].append(mib)
-        print(f"\rround {round_number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
-    print("\r", end="", file=sys.stderr)
+            if mode == "forward":
+                with torch.inference_mode():
+                    result = method(pixels).float()
+                of_mode[name]["error"] = ((result - right).norm() / right.norm()).item()
+            once(method, pixels, mode)  # compiles, packs, warms up, makes the gradients' memory
+        for round_number in range(options.rounds):
+            rates.append(gemm_rate(dtype))
+            for name, method in found.items():
+                seconds, mib = once(method, pixels, mode)
+                of_mode[name]["seconds"].append(seconds)
+                of_mode[name]["mib"].append(mib)
+            print(
+                f"\r{mode}: round {round_number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True
+            )
+        print("\r", end="", file=sys.stderr)
     rate = statistics.median(rates)
-    floor = gflops(config, *size) * options.batch * (3 if options.train else 1) / rate
+    floor = gflops(config, *size) * options.batch / rate
     return {"dtype": str(dtype)[6:], "size": size, "gemm": rate, "floor": floor, "rows": rows}
 
 
@@ -181,21 +198,23 @@ def spread(values: list[float]) -> float:
 def show(result: dict, options: argparse.Namespace) -> None:
     """One table."""
     height, width = result["size"]
-    what = "forward and backward" if options.train else "forward"
     print(
-        f"\nViT-{options.model.upper()}, {height}x{width}, batch {options.batch}, {result['dtype']}, {what}: "
-        f"the products alone take {1e3 * result['floor']:.4g} ms at {result['gemm']:.0f} GFLOP/s"
+        f"\nViT-{options.model.upper()}, {height}x{width}, batch {options.batch}, {result['dtype']}: the products of a "
+        f"forward alone take {1e3 * result['floor']:.4g} ms at {result['gemm']:.0f} GFLOP/s"
     )
-    print(f"{'':<30}{'ms':>9}{'+-':>8}{'images/s':>10}{'x sdpa':>8}{'limit':>7}{'MiB':>7}{'error':>10}")
-    medians = {name: statistics.median(row["seconds"]) for name, row in result["rows"].items()}
-    base = medians.get("transformers sdpa")
-    for name, row in result["rows"].items():
+    print(
+        f"{'':<9}{'':<30}{'ms':>9}{'+-':>8}{'images/s':>10}{'x sdpa':>8}{'limit':>7}{'MiB':>7}{'error':>10}"
+    )
+    medians = {(row["mode"], row["method"]): statistics.median(row["seconds"]) for row in result["rows"]}
+    for row in result["rows"]:
         mib = [value for value in row["mib"] if value is not None]
+        median, base = (medians.get((row["mode"], name)) for name in (row["method"], "transformers sdpa"))
+        floor = result["floor"] * PRODUCTS[row["mode"]]
+        error = f"{row['error']:.1e}" if "error" in row else "-"
         print(
-            f"{name:<30}{1e3 * medians[name]:>9.4g}{1e3 * spread(row['seconds']):>8.3g}"
-            f"{options.batch / medians[name]:>10.4g}{f'{base / medians[name]:.2f}' if base else '-':>8}"
-            f"{medians[name] / result['floor']:>7.2f}{f'{statistics.median(mib):.0f}' if mib else '-':>7}"
-            f"{row['error']:>10.1e}"
+            f"{row['mode']:<9}{row['method']:<30}{1e3 * median:>9.4g}{1e3 * spread(row['seconds']):>8.3g}"
+            f"{options.batch / median:>10.4g}{f'{base / median:.2f}' if base else '-':>8}"
+            f"{median / floor:>7.2f}{f'{statistics.median(mib):.0f}' if mib else '-':>7}{error:>10}"
         )
 
 
@@ -250,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", help="cpu, or cuda, which has options of its own")
-    parser.add_argument("--train", action="store_true", help="forward and backward, all weights trainable")
+    parser.add_argument("--modes", nargs="+", choices=PRODUCTS, default=["forward"])
     parser.add_argument("--compile", action="store_true", help="also compiled by torch.compile")
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="these methods alone")
     parser.add_argument("--profile", action="store_true")

@@ -42,9 +42,14 @@ class _Chunked(torch.autograd.Function):
             keys, values = key[place].to(of_scores).contiguous(), value[place].t().contiguous()
             for part in chunks(query.shape[2]):
                 scores = logits(query[place][part], keys, rel_h[place][part], rel_w[place][part], scale)
-                output[place][part] = linear(softmax(scores).to(value.dtype), values)
-                if normaliser is not None:
-                    normaliser[place][part] = scores.logsumexp(-1)
+                if normaliser is None:
+                    output[place][part] = linear(softmax(scores).to(value.dtype), values)
+                    continue
+                greatest = scores.amax(-1, keepdim=True)
+                weights = scores.sub_(greatest).exp_()
+                total = weights.sum(-1, keepdim=True)
+                output[place][part] = linear(weights.to(value.dtype), values) / total
+                normaliser[place][part] = greatest.add_(total.log())[:, 0]
         if normaliser is not None:
             ctx.save_for_backward(query, key, value, rel_h, rel_w, output, normaliser)
             ctx.scale = scale
@@ -54,30 +59,73 @@ class _Chunked(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, rel_h, rel_w, output, normaliser = ctx.saved_tensors
-        d_query, d_rel_h, d_rel_w = (
-            torch.empty_like(t, memory_format=torch.contiguous_format) for t in (query, rel_h, rel_w)
-        )
-        d_key, d_value = (
-            torch.zeros_like(t, memory_format=torch.contiguous_format, dtype=normaliser.dtype)
-            for t in (key, value)
-        )
-        grid = rel_h.shape[-1], rel_w.shape[-1]
-        for place in heads_of(query):
-            keys, values = key[place].to(normaliser.dtype).contiguous(), value[place].contiguous()
-            keys_t = key[place].t().contiguous()
-            for part in chunks(query.shape[2]):
-                queries, wanted = query[place][part], gradient[place][part].contiguous()
-                scores = logits(queries, keys, rel_h[place][part], rel_w[place][part], ctx.scale)
-                weights = scores.sub_(normaliser[place][part][:, None]).exp_()
-                d_value[place].add_(weights.to(wanted.dtype).t() @ wanted)
-                expected = (wanted.to(weights.dtype) * output[place][part]).sum(-1, keepdim=True)
-                d_scores = linear(wanted, values).to(weights.dtype).sub_(expected).mul_(weights)
-                by_place = d_scores.view(-1, *grid)
-                d_rel_h[place][part], d_rel_w[place][part] = by_place.sum(2), by_place.sum(1)
-                d_scores = d_scores.to(query.dtype)
-                d_query[place][part] = linear(d_scores, keys_t) * ctx.scale
-                d_key[place].add_(d_scores.t() @ queries, alpha=ctx.scale)
-        return d_query, d_key.to(key.dtype), d_value.to(value.dtype), d_rel_h, d_rel_w, None
+        found = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in ctx.saved_tensors[:5]]
+        expected = (gradient.to(normaliser.dtype) * output).sum(-1)
+        for image, head in heads_of(query):
+            place = image, slice(head, head + 1)
+            of_place = gradients(
+                *(t[place] for t in (query, key, value, gradient)),
+                rel_h[place],
+                rel_w[place] - normaliser[place][..., None],
+                expected[place],
+                ctx.scale,
+            )
+            for whole, part in zip(found, of_place, strict=True):
+                whole[place] = part
+        return *found, None
+
+
+def gradients(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    gradient: Tensor,
+    rel_h: Tensor,
+    rel_w: Tensor,
+    expected: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    """The gradients of attention over G heads whose weights are computed again, some queries at a time.
+
+    Args:
+        query, key, value: (G, n, head_dim), (G, H * W, head_dim) twice.
+        gradient: of the result, (G, n, head_dim).
+        rel_h, rel_w: row and column terms of the logits, (G, n, H) and (G, n, W); the logits' normaliser (logsumexp)
+            has been taken from one of them.
+        expected: (G, n), the sum of gradient * result over the head's numbers; its dtype is that of scores.
+        scale: of the products.
+
+    Returns:
+        Gradients of query, key, value, rel_h and rel_w. Those of key and value are summed in the scores' dtype.
+    """
+    dtype, of_scores = query.dtype, expected.dtype
+    query, gradient = query.contiguous(), gradient.to(dtype).contiguous()
+    keys, values, keys_t = key.to(of_scores).contiguous(), value.contiguous(), key.mT.contiguous()
+    d_query, d_rel_h, d_rel_w = (t.new_empty(t.shape) for t in (query, rel_h, rel_w))
+    d_key, d_value = (t.new_zeros(t.shape, dtype=of_scores) for t in (key, value))
+    for part in chunks(key.shape[1], query.shape[1]):
+        queries, wanted = query[:, part], gradient[:, part]
+        scores = times(queries.to(of_scores) * scale, keys).unflatten(2, (rel_h.shape[2], rel_w.shape[2]))
+        scores.add_(rel_h[:, part, :, None]).add_(rel_w[:, part, None, :])
+        weights = scores.exp_().flatten(2)
+        d_value.add_(times_turned(weights.to(dtype), wanted))
+        d_scores = times(wanted, values).to(of_scores).sub_(expected[:, part, None]).mul_(weights)
+        by_place = d_scores.view(scores.shape)
+        d_rel_h[:, part], d_rel_w[:, part] = by_place.sum(3), by_place.sum(2)
+        d_scores = d_scores.to(dtype)
+        d_query[:, part] = times(d_scores, keys_t) * scale
+        d_key.add_(times_turned(d_scores, queries), alpha=scale)
+    return d_query, d_key, d_value, d_rel_h, d_rel_w
+
+
+def times(rows: Tensor, others: Tensor) -> Tensor:
+    """(G, n, k) and (G, m, k) -> (G, n, m): all products of two vectors. One matrix alone goes to oneDNN."""
+    return linear(rows[0], others[0])[None] if len(rows) == 1 else rows @ others.mT
+
+
+def times_turned(rows: Tensor, others: Tensor) -> Tensor:
+    """(G, n, k) and (G, n, m) -> (G, k, m). PyTorch's products of one matrix are faster outside a batch."""
+    return (rows[0].t() @ others[0])[None] if len(rows) == 1 else rows.mT @ others
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -90,10 +138,11 @@ def heads_of(query: Tensor) -> list[tuple[int, int]]:
     return [(image, head) for image in range(query.shape[0]) for head in range(query.shape[1])]
 
 
-def chunks(tokens: int) -> list[slice]:
-    """The queries, some at a time."""
-    step = max(1, min(tokens, CHUNK_ELEMENTS // tokens))
-    return [slice(start, start + step) for start in range(0, tokens, step)]
+def chunks(keys: int, queries: int | None = None) -> list[slice]:
+    """The queries (as many as keys, if not said), some at a time."""
+    queries = keys if queries is None else queries
+    step = max(1, min(queries, CHUNK_ELEMENTS // keys))
+    return [slice(start, start + step) for start in range(0, queries, step)]
 
 
 def logits(queries: Tensor, keys: Tensor, rel_h: Tensor, rel_w: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,5 @@
-"""The fused attention kernel (native/attention.cpp), where the wheel was built with a compiler: for CPUs, inference only.
+"""The fused attention kernel (native/attention.cpp), where the wheel was built with a compiler: for CPUs, no gradients
+(trained_attention.py has them).
 
 It reads the projection's output as it stands and writes what the output projection takes: no copies into windows, no
 bias of N x N, no scores in memory. Fast on processors with AVX-512 or AVX2; its numbers are checked at first use.
@@ -20,7 +21,7 @@ from .attention import relative_attention
 LIBRARY = Path(__file__).parent / "native" / "attention.dso"
 LANES = 16  # floats that the kernel may read behind the end of a table
 MAX_DIM = 512
-VERSION = 3  # of the interface, as in native/attention.h
+VERSION = 4  # of the interface, as in native/attention.h
 logger = logging.getLogger("samvlm.model")
 
 
@@ -28,7 +29,8 @@ class Job(ctypes.Structure):
     """`struct Attention` of native/attention.h."""
 
     _fields_ = (
-        [(name, ctypes.c_void_p) for name in ("qkv", "bias", "output", "row_table", "column_table")]
+        [(name, ctypes.c_void_p) for name in ("qkv", "bias", "output", "normaliser")]
+        + [(name, ctypes.c_void_p) for name in ("row_table", "column_table")]
         + [
             (name, ctypes.c_long)
             for name in (
@@ -111,7 +113,13 @@ def reversed_table(table: Tensor) -> Tensor:
 
 
 def attention(
-    qkv: Tensor, bias: Tensor | None, row_table: Tensor, column_table: Tensor, heads: int, window: int
+    qkv: Tensor,
+    bias: Tensor | None,
+    row_table: Tensor,
+    column_table: Tensor,
+    heads: int,
+    window: int,
+    normaliser: Tensor | None = None,
 ) -> Tensor:
     """Attention with relative positions.
 
@@ -121,6 +129,7 @@ def attention(
         row_table, column_table: see `reversed_table`.
         heads: number of heads; head_dim even and at most 512.
         window: side of the windows; 0: the whole grid.
+        normaliser: (B, heads, H * W) in float32, filled with the logsumexp of each query's logits.
 
     Returns:
         (B, H, W, heads * head_dim)
@@ -138,6 +147,7 @@ def attention(
     splits = 1 if window else max(1, min(-(-4 * threads // heads_and_windows), height * width // 256))
     job = Job(
         qkv=qkv.data_ptr(), bias=bias.data_ptr() if bias is not None else None, output=output.data_ptr(),
+        normaliser=normaliser.data_ptr() if normaliser is not None else None,
         row_table=row_table.data_ptr(), column_table=column_table.data_ptr(),
         row_middle=(row_table.shape[1] - LANES) // 2, row_table_row=row_table.shape[1],
         column_middle=(column_table.shape[1] - LANES) // 2, column_table_row=column_table.shape[1],

@@ -8,6 +8,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import relative_attention, resolve_path
 from .configuration_samvlm import SamVisionTowerConfig
+from .trained_attention import serves, trained_attention
 from .triton_attention import row_attention
 
 
@@ -55,6 +56,9 @@ class SamAttention(nn.Module):
         height, width = qkv.shape[1:3]
         tokens = self.window_size**2 or height * width
         path = "plain" if self.config._attn_implementation == "eager" else self.config.attention_path
+        learned = (qkv, self.qkv.bias, self.rel_pos_h, self.rel_pos_w)
+        if path == "auto" and serves(*learned, self.head_dim):
+            return trained_attention(*learned, self.num_heads, self.window_size)
         path = resolve_path(path, tokens, self.head_dim, (qkv, self.rel_pos_h, self.rel_pos_w))
         if not self.window_size or path == "triton":  # whose kernels read the windows where they lie
             return self.attend(qkv, path)

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from sam_reference import random_tower, relative_error
 
-from samvlm.model import cpu_path, modeling_sam_vision, native_attention, onednn
+from samvlm.model import cpu_path, modeling_sam_vision, native_attention, onednn, vision_layers
 
 SMALL = {
     "embed_dim": 64,
@@ -52,8 +52,9 @@ def image(grid=(20, 33), batch=1, seed=0) -> torch.Tensor:
 
 
 def plainly(tower, pixels) -> torch.Tensor:
-    """What the layers make of it."""
-    with torch.enable_grad():
+    """What the layers make of it, with none of the kernels."""
+    with pytest.MonkeyPatch.context() as patch, torch.enable_grad():
+        patch.setattr(vision_layers, "serves", lambda *parts: False)
         return tower(pixels.clone().requires_grad_()).last_hidden_state.detach()
 
 

@@ -32,21 +32,37 @@ def test_all_methods_take_turns_and_agree(capsys, tmp_path):
         (dtype, size) for size in ([256, 256], [128, 256]) for dtype in ("float32", "bfloat16")
     ]
     for result in results:
-        assert {"samvlm", "Meta"} < result["rows"].keys()
-        assert ("transformers sdpa" in result["rows"]) == (result["size"] == [256, 256])
+        names = {row["method"] for row in result["rows"]}
+        assert {"samvlm", "Meta"} < names
+        assert ("transformers sdpa" in names) == (result["size"] == [256, 256])
         limit = 1e-5 if result["dtype"] == "float32" else 3e-2
-        for row in result["rows"].values():
+        for row in result["rows"]:
             assert len(row["seconds"]) == 2 and 0 <= row["error"] < limit
     said = capsys.readouterr().out
     assert said.count("ViT-TINY") == 4 and "x sdpa" in said
 
 
 def test_training_and_a_choice_of_methods(capsys, tmp_path):
-    only = ["--only", "samvlm", "transformers sdpa", "--dtypes", "float32", "--sizes", "256x256", "--train"]
+    only = [
+        "--only",
+        "samvlm",
+        "transformers sdpa",
+        "--dtypes",
+        "float32",
+        "--sizes",
+        "256x256",
+        "--modes",
+        "frozen",
+        "train",
+    ]
     assert bench.main([*TINY, *only, "-o", str(tmp_path / "bench.json")]) == 0
     (result,) = json.loads((tmp_path / "bench.json").read_text())
-    assert list(result["rows"]) == ["samvlm", "transformers sdpa"]
-    assert "forward and backward" in capsys.readouterr().out
+    found = [(row["mode"], row["method"], len(row["seconds"])) for row in result["rows"]]
+    assert found == [
+        (mode, name, 1) for mode in ("frozen", "train") for name in ("samvlm", "transformers sdpa")
+    ]
+    said = capsys.readouterr().out
+    assert said.count("x sdpa") == 1 and "train    transformers sdpa" in said
 
 
 def test_profile(capsys):

@@ -7,6 +7,7 @@
 // SPAN keys at a time (Milakov and Gimelshein, 2018), in fp32 whatever the type of the data.
 #include "attention.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -208,6 +209,9 @@ struct Worker {
             long place = window.token + y * window.row_step + x * window.column_step;
             T* line = (T*)job.output + ((batch * job.height * job.width + place) * job.heads + head) * dim;
             write_line(line, output + slot * width, 1.0f / total[slot]);
+            if (job.normaliser)
+                job.normaliser[(batch * job.heads + head) * job.height * job.width + place] =
+                    greatest[slot] / LOG2E + logf(total[slot]);
         }
     }
 
