@@ -274,7 +274,7 @@ def find_checkpoint(folder: str | Path | None = None) -> str:
 
     Raises ValueError for what is neither.
     """
-    if folder is None or folder_of(folder) == str(SHIPPED):
+    if folder is None or folder_of(folder) != str(folder):  # by its name
         if not (SHIPPED / "config.json").is_file():
             raise ValueError(
                 f"this installation has no checkpoint at {SHIPPED}; name one, as in --model FOLDER "
