@@ -56,7 +56,10 @@ def add_eval(add: Callable[..., argparse.ArgumentParser], positive: Callable[[st
     )
     model = command.add_argument_group("a checkpoint")
     model.add_argument(
-        "--batch-size", type=positive, default=8, metavar="N", help="images read at once (default: 8)"
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="images read at once (default: 8; 1 for small models on CPUs)",
     )
     model.add_argument("--max-new-tokens", type=positive, metavar="N", help="limit of one answer")
     model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")

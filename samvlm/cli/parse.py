@@ -15,13 +15,11 @@ from tqdm import tqdm
 
 from ..data.images import DocumentError, Page, display_name, open_pages
 from ..generation import DocumentParser, ParseResult
-from ..generation.native_steps import usable
 from ..generation.timing import Timing
 from .console import BAD_INPUT, OK, PAGE_FAILED, interrupted, load, next_page, say, terminable
 from .outputs import FolderOutput, StreamOutput, WorkbookOutput
 from .timing import page_line, summary_line
 
-BATCH_SIZE = 8  # pages, where files are written; on the screen, tables are to appear one after the other
 WINDOW = 4  # batches whose pages are sorted by size, so that those of one batch take about equally long
 WAITING_PIXELS = 100_000_000  # of pages that wait, 300 MB
 
@@ -106,7 +104,7 @@ class Reader:
 
     def __init__(self, options: argparse.Namespace, output: FolderOutput | StreamOutput | WorkbookOutput):
         self.options, self.output = options, output
-        self.batch_size = options.batch_size or (BATCH_SIZE if options.output else 1)
+        self.batch_size = options.batch_size or 1  # on the screen, tables are to appear one after the other
         self.parser: DocumentParser | None = None
         self.worst = OK
         self.done = 0
@@ -160,8 +158,8 @@ class Reader:
                 self.parser = load(self.options)
                 self.load_seconds = time.perf_counter() - start
                 self.parser.timing = self.options.timing
-                if self.options.batch_size is None and self.batch_size > 1 and usable(self.parser.model):
-                    self.batch_size = 1  # its steps are bound by memory: several rows take longer
+                if self.options.output and self.options.batch_size is None:
+                    self.batch_size = self.parser.batch_size
             except ValueError as problem:
                 raise ModelError(problem) from None
 

@@ -45,10 +45,14 @@ class ModelPredictor:
         self,
         parser: DocumentParser,
         name: str | Path,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         max_new_tokens: int | None = None,
     ):
-        self.parser, self.batch_size, self.max_new_tokens = parser, batch_size, max_new_tokens
+        self.parser, self.batch_size, self.max_new_tokens = (
+            parser,
+            batch_size or parser.batch_size,
+            max_new_tokens,
+        )
         self.too_large: float = float("inf")  # pixels of batches that are not tried any more
         self.identity = {
             "kind": "model",

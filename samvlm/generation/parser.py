@@ -34,7 +34,10 @@ from ..data.tasks import messages as task_messages
 from ..data.written_tables import written_tables
 from ..model import modeling_samvlm, processing_samvlm  # noqa: F401  (register the Auto classes)
 from .answers import Answer, AnswerGenerator, read_table
+from .native_steps import usable
 from .results import ParseResult
+
+BATCH_SIZE = 8  # pages
 
 
 class DocumentParser:
@@ -56,6 +59,11 @@ class DocumentParser:
     @timing.setter
     def timing(self, wanted: bool) -> None:
         self.generator.timing = wanted
+
+    @property
+    def batch_size(self) -> int:
+        """How many pages to parse at once where there are many: one where compiled steps are bound by memory, else 8."""
+        return 1 if usable(self.model) else BATCH_SIZE
 
     @classmethod
     def from_pretrained(

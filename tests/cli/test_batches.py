@@ -150,12 +150,12 @@ def test_files_are_written_in_batches_tables_shown_one_by_one(monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     files = pictures(100, 101, 102)
     alone = [1, 1, 1]
-    cases = [(["-o", "a"], False, [3]), (["-o", "b"], True, alone), ([], False, alone)]
-    cases.append((["-o", "c", "--batch-size", "3"], True, [3]))
-    for options, steps_by_kernels, expected in cases:
+    cases = [(["-o", "a"], 8, [3]), (["-o", "b"], 1, alone), ([], 8, alone)]
+    cases.append((["-o", "c", "--batch-size", "3"], 1, [3]))
+    for options, best, expected in cases:
         parser = Parser()
+        parser.batch_size = best
         monkeypatch.setattr(parse, "load", lambda options, parser=parser: parser)
-        monkeypatch.setattr(parse, "usable", lambda model, answer=steps_by_kernels: answer)
         assert main(["parse", *files, *options]) == 0
         assert [len(batch) for batch in parser.batches] == expected
 

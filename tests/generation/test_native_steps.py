@@ -27,6 +27,7 @@ def plain(monkeypatch):
 
 def test_it_is_used_for_the_checkpoint_that_ships(shipped, parser, monkeypatch):
     assert usable(shipped.model) and not usable(parser.model)  # a head of 16 numbers
+    assert (shipped.batch_size, parser.batch_size) == (1, 8)
     calls = []
     right = NativeSteps._step
     monkeypatch.setattr(NativeSteps, "_step", lambda *arguments: calls.append(1) or right(*arguments))
