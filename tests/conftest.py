@@ -1,6 +1,7 @@
 """What every test shares: no network, one thread, and a tiny random checkpoint."""
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -13,8 +14,16 @@ import torch
 from tiny import CHARACTERS, TINY_DECODER, TINY_TOWER
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script has started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if not torch.cuda.is_available():  # to be said before anybody imports Triton
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture
+def fresh_compiler() -> None:
+    """The compiler forgets other shapes of the same modules, for which it would take all sizes as unknowns: minutes."""
+    torch.compiler.reset()
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,7 @@ def test_gradients_of_flex(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compile_in_the_tower():
     """Traced whole; windows with padding and one global block."""
     tower = random_tower(**TOWER, attention_path="plain").to(DEVICE)
@@ -140,6 +141,7 @@ def test_the_choice_on_a_gpu(trials):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_the_choice_is_a_constant_to_the_compiler(trials, monkeypatch):
     """The trial runs while the tower is traced, once, and breaks no graph."""
     monkeypatch.setattr(attention, "best_path", lambda *case: "folded" if gpu_path.works(*case) else None)

@@ -316,6 +316,7 @@ def test_adapters_in_the_tower(tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_training_step(tiny):
     model, processor = copy.deepcopy(tiny[0]).train(), tiny[1]
     inputs = batch(processor, (picture(200, 90), "a b"))

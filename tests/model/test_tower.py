@@ -237,6 +237,7 @@ def test_the_neck_trains_in_bfloat16_as_the_convolution_does():
     assert relative_error(gradient, neck.conv2.weight.grad) < 1e-2
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize("train", [False, True])
 def test_compile(train, monkeypatch):
     """Traced whole, forward and backward."""
@@ -255,6 +256,7 @@ def test_compile(train, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_the_compiler_itself():
     tower = random_tower(**SMALL | {"num_hidden_layers": 1, "global_attn_indexes": []})
     pixels = torch.randn(1, 3, 112, 80)

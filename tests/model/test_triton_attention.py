@@ -166,6 +166,7 @@ def test_in_the_tower_with_gradients(size, batch, bias):
         assert relative_error(found, right) < 1e-4
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize("train", [pytest.param(False, marks=slow), True])
 def test_compile_takes_the_operators_whole(train):
     tower = random_tower(**TOWER, attention_path="triton").to(DEVICE)
