@@ -29,7 +29,7 @@ def load_counter(name: str | None = None) -> TokenCounter:
     Raises ValueError if there is none that can be loaded.
     """
     logging.set_verbosity_error()
-    source = folder_of(name or SHIPPED.name)
+    source = folder_of(name) if name else SHIPPED
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as problem:  # what the many loaders raise on bad files has no common type

@@ -16,7 +16,7 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import (
 from .checkpoint_files import Checkpoint, read_json
 from .configuration_samvlm import SamVlmConfig
 from .image_processing_samvlm import SamVlmImageProcessor
-from .processing_samvlm import SamVlmProcessor
+from .processing_samvlm import MESSAGE, SamVlmProcessor
 from .source_layouts import PREPROCESSING
 
 IMAGE_TOKENS = ("<img>", "</img>", "<imgpad>")
@@ -36,7 +36,8 @@ IMAGE_SETTINGS = (
 
 # ChatML without line ends behind the turns. Images in a row stand between one <img> and </img>, as GOT-OCR2 has the
 # pages of a document. An instruction of its own that was typed without the blanks around it gets them.
-CHAT_TEMPLATE = """\
+CHAT_TEMPLATE = (
+    """\
 {%- set words = WORDS -%}
 {%- macro asked(text) -%}
 {%- if text in words -%}{{ words[text] }}
@@ -48,17 +49,9 @@ CHAT_TEMPLATE = """\
 {{ '<|im_start|>system\\nSYSTEM<|im_end|>' }}
 {%- endif -%}
 {%- for message in messages -%}
-{{ '<|im_start|>' + message['role'] + '\\n' }}
-{%- if message['role'] == 'assistant' -%}
-{%- generation -%}
-{%- if message['content'] is string -%}{{ message['content'] }}
-{%- else -%}{%- for part in message['content'] -%}{{ part['text'] }}{%- endfor -%}{%- endif -%}
-{{ '<|im_end|>' }}
-{%- endgeneration -%}
-{%- else -%}
-{%- if message['content'] is string -%}{{ message['content'] }}
-{%- else -%}
-{%- for part in message['content'] -%}
+"""
+    + MESSAGE
+    + """\
 {%- if part['type'] == 'image' -%}
 {%- if loop.first or loop.previtem['type'] != 'image' -%}{{ '<img>' }}{%- endif -%}
 {{ '<imgpad>' }}
@@ -72,6 +65,7 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
 """
+)
 
 
 def chat_template(table_tokens: bool = False) -> str:

@@ -7,8 +7,8 @@ from transformers.processing_utils import MultiModalData, ProcessorMixin
 from .configuration_samvlm import SamVisionTowerConfig, SamVlmConfig
 from .image_processing_samvlm import SamVlmImageProcessor
 
-CHAT_TEMPLATE = """\
-{%- for message in messages -%}
+# A message of ChatML: what the assistant says, whole; of all others, up to their parts, which each template writes.
+MESSAGE = """\
 {{ '<|im_start|>' + message['role'] + '\\n' }}
 {%- if message['role'] == 'assistant' -%}
 {%- generation -%}
@@ -20,6 +20,13 @@ CHAT_TEMPLATE = """\
 {%- if message['content'] is string -%}{{ message['content'] }}
 {%- else -%}
 {%- for part in message['content'] -%}
+"""
+CHAT_TEMPLATE = (
+    """\
+{%- for message in messages -%}
+"""
+    + MESSAGE
+    + """\
 {%- if part['type'] == 'image' -%}{{ '<image>' }}{%- elif part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}
 {%- endfor -%}
 {%- endif -%}
@@ -29,6 +36,7 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
 """
+)
 
 
 class SamVlmProcessor(ProcessorMixin):
