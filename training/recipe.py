@@ -48,10 +48,17 @@ class ModelRecipe:
     """Of weights and activations; with bfloat16 the optimizer keeps fp32 copies of the weights."""
     attn_implementation: str | None = None
     """transformers' setting, "sdpa" or "eager"; default: the library's choice."""
+    rescale: dict[str, Any] | None = None
+    """Another scale than the checkpoint's from here on: `image_size` (longest side in pixels) and `text_height` (font
+    size in pixels that text is brought to), the arguments of samvlm.model.rescaling.rescale."""
 
     def __post_init__(self):
         if (self.init_from is None) == (self.assemble is None):
             raise ValueError("give exactly one of model.init_from (a folder) and model.assemble (parts).")
+        if self.rescale is not None and self.assemble is not None:
+            raise ValueError(
+                "model.rescale changes a checkpoint; model.assemble has `tower` and `image` for it."
+            )
 
 
 @dataclass
@@ -211,6 +218,10 @@ class Recipe:
         if self.stage.lora is not None and self.model.assemble is not None:
             raise ValueError(
                 "stage.lora adapts a trained model: name its folder in model.init_from, not model.assemble."
+            )
+        if self.stage.lora is not None and self.model.rescale is not None:
+            raise ValueError(
+                "stage.lora keeps its base model as it is, and model.rescale changes it: rescale it in a stage before."
             )
         check_sharding(self)
         check_alone(self.stage.lora, bool(self.trainer.deepspeed or self.trainer.fsdp))

@@ -30,10 +30,12 @@ import samvlm  # noqa: F401  (registers the Auto classes)
 from samvlm.adapters import check_whole, loading
 from samvlm.data.datasets import MixtureDataset, source_of
 from samvlm.data.lock import alone_in
+from samvlm.data.printed_source import EngineSource
 from samvlm.data.samples import SynthSource
 from samvlm.data.synth import CHARSET
 from samvlm.generation.parser import find_checkpoint
 from samvlm.model.assembly import assemble, check_names
+from samvlm.model.rescaling import rescale
 from training.adapters import check_start, quantised
 from training.checkpoints import has_result
 from training.faults import TrainingStopped, said_by_a_worker
@@ -84,6 +86,13 @@ def build_model(recipe: Recipe):
         )
         processor = AutoProcessor.from_pretrained(source)
     check_whole(name, report)
+    if recipe.model.rescale is not None:
+        change = dict(recipe.model.rescale)
+        check_names("model.rescale", change, [*inspect.signature(rescale).parameters][2:])
+        try:
+            rescale(model, processor, **change)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"model.rescale: {error}") from None
     return model, processor
 
 
@@ -102,6 +111,8 @@ def build_dataset(recipe: Recipe, processor) -> MixtureDataset:
     sources = [source_of(source) for source in recipe.data.sources]
     for source in sources:
         check_source(source, recipe.data.max_refused)
+        if isinstance(source, EngineSource):
+            source.fit(images.text_height, images.size.longest_edge, images.max_upscale)
         if isinstance(source, SynthSource) and not images.keep_aspect:
             source.resize = True  # a model that stretches what it reads sees drawn pages stretched too
     return MixtureDataset(sources, recipe.data.seed, canvas=canvas)

@@ -16,6 +16,7 @@ from .synth.dice import Dice
 from .tasks import messages
 
 STEP = 64  # sides of a canvas are whole multiples of this
+SCALE = {"text_height": 16.0, "max_side": 1024, "max_upscale": 2.0}  # of the checkpoint that ships
 
 
 @dataclass
@@ -24,7 +25,8 @@ class EngineSource:
 
     engine:      their folder
     damage:      share of the images that are worn, in another way every time
-    text_height, max_side, max_upscale: as the image processor of the model brings images to scale
+    text_height, max_side, max_upscale: as the image processor of the model brings images to scale; training takes them
+                 from there (`fit`) where they are left out
     jitter:      by how much the scale varies around that, as a power of two
     max_area:    pixels of the canvas; larger tables are left out
     least:       font size in pixels; tables whose text would be smaller at the model's scale are left out
@@ -35,9 +37,9 @@ class EngineSource:
     engine: str
     weight: float = 1.0
     damage: float = 0.3
-    text_height: float = 11.0
-    max_side: int = 768
-    max_upscale: float = 2.0
+    text_height: float | None = None
+    max_side: int | None = None
+    max_upscale: float | None = None
     jitter: float = 0.12
     max_area: int | None = None
     least: float = 5.5
@@ -49,10 +51,16 @@ class EngineSource:
     def __post_init__(self):
         if not 0 <= self.damage <= 1:
             raise ValueError(f"damage={self.damage}: a share from 0 to 1.")
-        if self.max_side % STEP or self.max_side < STEP:
+        if self.max_side is not None and (self.max_side % STEP or self.max_side < STEP):
             raise ValueError(f"max_side={self.max_side}: a multiple of {STEP}.")
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
         self.refused: list = []
+
+    def fit(self, text_height: float | None, max_side: int, max_upscale: float | None) -> None:
+        """Take the scale of a model's image processor, but for what was given; None: no bound."""
+        self.text_height = self.text_height or text_height or math.inf
+        self.max_side = self.max_side or max_side
+        self.max_upscale = self.max_upscale or max_upscale or math.inf
 
     @cached_property
     def shards(self) -> TableShards:
@@ -125,8 +133,9 @@ class EngineSource:
         return size
 
     def _resized(self, width: int, height: int, em: float, factor: float) -> tuple[int, int]:
-        scale = min(self.max_upscale, self.text_height * factor / em if em else math.inf)
-        scale = min(scale, self.max_side / max(width, height))
+        text_height = self.text_height or SCALE["text_height"]
+        scale = min(self.max_upscale or SCALE["max_upscale"], text_height * factor / em if em else math.inf)
+        scale = min(scale, (self.max_side or SCALE["max_side"]) / max(width, height))
         return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
     def _canvas(self, width: int, height: int) -> tuple[int, int]:

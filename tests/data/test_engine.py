@@ -197,8 +197,23 @@ def test_source_plans_what_it_loads(folder: Path):
     assert orders[0] != orders[1] and orders[0] != orders[2]
 
 
+def test_source_takes_the_scale_of_a_model(folder: Path):
+    fitted, given = (
+        EngineSource(str(folder), jitter=0.0),
+        EngineSource(str(folder), jitter=0.0, text_height=8),
+    )
+    for source in (fitted, given):
+        source.fit(text_height=12.0, max_side=1024, max_upscale=None)
+    assert (given.text_height, given.max_side) == (8, 1024)
+    widths = [source.load(1, 0).centres[:, 0].max() for source in (fitted, given)]
+    assert widths[0] == pytest.approx(1.5 * widths[1], rel=0.02)
+    unbound = EngineSource(str(folder), jitter=0.0)
+    unbound.fit(text_height=None, max_side=512, max_upscale=None)
+    assert {max(unbound.plan(1, index)) for index in range(12)} == {512}
+
+
 def test_source_leaves_out_what_is_too_large(folder: Path):
-    source = EngineSource(str(folder), max_area=192 * 256)
+    source = EngineSource(str(folder), max_area=192 * 256, text_height=11)
     assert 0 < len(source.rows) < 12
     for index in range(2 * len(source.rows)):
         width, height = source.plan(1, index)

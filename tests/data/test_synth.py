@@ -292,3 +292,19 @@ def test_styles_have_exact_truth(style: str):
         sample("table", 0, 0, style="novel")
     with pytest.raises(ValueError, match="leave it out"):
         plan_size("text", 0, 0, style=style)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_type_and_page_of_another_scale(kind):
+    size = plan_size(kind, 5, 3, scale=1.5, max_side=1024, max_area=1024 * 1024)
+    made = sample(kind, 5, 3, scale=1.5, max_side=1024, max_area=1024 * 1024, damage=0.0)
+    assert made.image.size == size and all(side % 64 == 0 for side in size)
+    usual = plan_size(kind, 5, 3, max_area=1024 * 1024)
+    assert size[0] > usual[0]
+
+
+def test_scale_enlarges_the_type():
+    usual = [sample("strip", 5, i, size=(384, 192), damage=0.0).meta["size"] for i in range(12)]
+    large = [sample("strip", 5, i, size=(384, 192), damage=0.0, scale=1.5).meta["size"] for i in range(12)]
+    assert [abs(a - 1.5 * b) <= 0.25 for a, b in zip(large, usual, strict=True)] == [True] * 12
+    assert plan_size("table", 1, 1, scale=4.0, max_side=128)[0] == 128

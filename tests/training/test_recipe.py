@@ -157,6 +157,14 @@ def test_a_wrong_key_or_value_is_told_with_its_place(load, old, new, told):
             ],
             ("stage.lora", "model.assemble"),
         ),
+        (
+            ["stage.name=instruct", "stage.lora={r: 4}", "model.rescale={text_height: 16}"],
+            ("stage.lora", "model.rescale"),
+        ),
+        (
+            ["model.init_from=null", "model.assemble={tower: {}}", "model.rescale={text_height: 16}"],
+            ("model.rescale", "model.assemble"),
+        ),
         (["stage.tower_blocks=1"], ("stage.tower_blocks", "stage.train")),
         (["trainer.rates={vision_tower: 1e-5}"], ("trainer.rates", "stage.train")),
         (["trainer.rates={training_heads: 1e-5}"], ("trainer.rates", "stage.dense_weight")),

@@ -210,3 +210,26 @@ def test_an_adapters_resumed_run_ends_as_the_unbroken_one(tmp_path, reader_folde
     assert main([str(recipe), f"trainer.output_dir={broken.parent}", "trainer.resume=auto"]) == 0
     first, second = (load_file(f / "adapter_model.safetensors") for f in (whole, broken))
     assert first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+
+
+def test_a_stage_goes_on_at_another_scale_and_resumes(tmp_path, reader_folder):
+    change = {"rescale": {"image_size": 512, "text_height": 16}}
+    path = write_recipe(tmp_path, reader_folder, model=change, trainer={"max_steps": 2})
+    assert main([str(path)]) == 0
+    assert main([str(path), "trainer.max_steps=4", "--resume", "auto", "--force"]) == 0
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "out" / "1-instruct")
+    processor = AutoProcessor.from_pretrained(tmp_path / "out" / "1-instruct")
+    assert model.config.vision_config.image_size == 512
+    assert model.model.vision_tower.pos_embed.shape[1] == 32
+    assert (processor.image_processor.text_height, processor.image_processor.size.longest_edge) == (16.0, 512)
+
+
+def test_a_scale_that_does_not_fit_is_told(tmp_path, reader_folder, capsys):
+    for change, told in (
+        ({"image_size": 300}, "model.rescale: image_size=300: give a multiple of 64"),
+        ({"text_hight": 16}, "did you mean 'text_height'?"),
+        ({"text_height": "large"}, "model.rescale: text_height='large'"),
+    ):
+        path = write_recipe(tmp_path, reader_folder, model={"rescale": change})
+        assert main([str(path)]) == 2
+        assert told in capsys.readouterr().err

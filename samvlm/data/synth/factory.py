@@ -19,7 +19,12 @@ from .texts import draw_text
 
 STEP = 64  # sides are whole multiples of this
 PADDING = (255, 255, 255)  # the canvas around a document, as the image processor of the shipped model pads it
-RANGES = {"max_side": (128, 65536), "max_area": (4096, 2**32), "damage": (0, 1)}  # options that are numbers
+RANGES = {
+    "max_side": (128, 65536),
+    "max_area": (4096, 2**32),
+    "damage": (0, 1),
+    "scale": (0.5, 4),
+}  # options that are numbers
 OPTIONS = (*RANGES, "style")
 _WIDTHS = {128: 0.5, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
 _ASPECTS = {(-1.7, 0.3): 0.7, (-3.2, -1.3): 0.18, (0.2, 1.2): 0.12}  # height to width, as powers of two
@@ -34,23 +39,29 @@ def plan_size(
     max_area: int = 768 * 512,
     damage: float = 1.0,
     style: str | None = None,
+    scale: float = 1.0,
 ) -> tuple[int, int]:
     """(width, height) of the image that sample() makes from the same arguments, without making it.
 
     Multiples of 64. A strip is 256x64; the rest are 128..max_side wide, 64..max_side high and at most `max_area`
-    pixels large. Takes a few microseconds.
+    pixels large. With another `scale` than 1 all but the bounds is so many times larger. Takes a few microseconds.
     """
     _check(kind, style)
     if kind == "strip":
-        return 256, 64
+        return _steps(256 * scale), _steps(64 * scale)
     dice = Dice("size", kind, seed, index)
-    width = dice.weighted({w: p for w, p in _WIDTHS.items() if w <= max_side})
+    width = dice.weighted({w: p for w, p in _WIDTHS.items() if _steps(w * scale) <= max_side} or {128: 1})
     if kind == "question":
         width = min(width, 448)
+    width = min(_steps(width * scale), max_side // STEP * STEP)
     low, high = dice.weighted(_ASPECTS)
     aspect = 2.0 ** dice.between(low, high)
     height = STEP * max(1, round(width * aspect / STEP))
-    most = min(max_side, max_area // width, 320 if kind == "question" else max_side) // STEP * STEP
+    most = (
+        min(max_side, max_area // width, round(320 * scale) if kind == "question" else max_side)
+        // STEP
+        * STEP
+    )
     return width, max(STEP, min(height, most))
 
 
@@ -64,18 +75,21 @@ def sample(
     max_area: int = 768 * 512,
     damage: float = 1.0,
     style: str | None = None,
+    scale: float = 1.0,
 ) -> SynthSample:
     """Sample number `index` of the endless stream (kind, seed); see KINDS for the kinds.
 
     `size` overrides plan_size's (width, height). `damage` in [0, 1] scales how often images are damaged. `style`, one of
     STYLES, makes tables say what those of journals, reports or shops say; without it they are of any words and figures.
+    `scale` is the size of the type against the usual 9 to 18 pixels an em (most of it 9 to 13).
     Raises ValueError for an unknown kind or style or a size below 64x32.
     """
     _check(kind, style)
-    width, height = size or plan_size(kind, seed, index, max_side=max_side, max_area=max_area)
+    width, height = size or plan_size(kind, seed, index, max_side=max_side, max_area=max_area, scale=scale)
     if width < 64 or height < 32:
         raise ValueError(f"size {width}x{height} is too small to draw on: give at least 64x32")
-    dice = Dice(kind, seed, index) if style is None else Dice(kind, style, seed, index)
+    key = (kind, seed, index) if style is None else (kind, style, seed, index)
+    dice = Dice(*key, scale=scale)
     right, bottom = (0, 0) if kind == "strip" else _padding(dice, width, height)
     if style is None:
         made = KINDS[kind](dice, width - right, height - bottom)
@@ -110,6 +124,11 @@ def check_options(options: dict[str, Any], others: Sequence[str] = ()) -> None:
         low, high = RANGES[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise ValueError(f"the option {name}={value!r}: give a number from {low:,} to {high:,}")
+
+
+def _steps(pixels: float) -> int:
+    """The nearest multiple of STEP, at least one."""
+    return STEP * max(1, round(pixels / STEP))
 
 
 def _padding(dice: Dice, width: int, height: int) -> tuple[int, int]:

@@ -13,8 +13,11 @@ Offer = tuple[Family, float, bool]
 
 
 @lru_cache(maxsize=64)
-def offers(low: float, high: float) -> dict[Offer, float]:
-    """(family, size, hinted) -> weight, for sizes of low..high pixels; the nearest size where there is none."""
+def offers(low: float, high: float, scale: float = 1.0) -> dict[Offer, float]:
+    """(family, size, hinted) -> weight, for sizes of low..high pixels; the nearest size where there is none.
+
+    All sizes are then taken `scale` times, to the next half pixel.
+    """
     found: dict[Offer, float] = {}
     for number, family in enumerate(families()):
         for step, (base, weight) in enumerate(_SIZES.items()):
@@ -22,14 +25,21 @@ def offers(low: float, high: float) -> dict[Offer, float]:
             hinted = (number + step) % 4 == 0
             found[family, size, hinted] = family.weight * weight
     fitting = {offer: weight for offer, weight in found.items() if low <= offer[1] <= high}
-    if fitting:
-        return fitting
-    nearest = min(abs(size - low) for _, size, _ in found)
-    return {offer: weight for offer, weight in found.items() if abs(offer[1] - low) == nearest}
+    if not fitting:
+        nearest = min(abs(size - low) for _, size, _ in found)
+        fitting = {offer: weight for offer, weight in found.items() if abs(offer[1] - low) == nearest}
+    scaled: dict[Offer, float] = {}
+    for (family, size, hinted), weight in fitting.items():
+        offer = family, round(2 * size * scale) / 2, hinted
+        scaled[offer] = scaled.get(offer, 0.0) + weight
+    return scaled
 
 
 def draw_type(dice: Dice, low: float = 9.0, high: float = 20.0) -> Type:
-    """Upright regular type of low..high pixels an em: PDF-like placing in most samples, screen-like in the rest."""
-    family, size, hinted = dice.weighted(offers(low, high))
+    """Upright regular type of low..high pixels an em: PDF-like placing in most samples, screen-like in the rest.
+
+    `dice.scale` times that where it is not 1.
+    """
+    family, size, hinted = dice.weighted(offers(low, high, dice.scale))
     tracking = dice.choice((0.0, 0.0, 0.0, 0.25, 0.5, -0.25)) * size / 12
     return Type(family, size, False, False, hinted, dice.chance(0.6), tracking)
