@@ -213,7 +213,7 @@ def test_source_takes_the_scale_of_a_model(folder: Path):
 
 
 def test_source_leaves_out_what_is_too_large(folder: Path):
-    source = EngineSource(str(folder), max_area=192 * 256, text_height=11)
+    source = EngineSource(str(folder), max_area=192 * 256, text_height=11, max_side=768)
     assert 0 < len(source.rows) < 12
     for index in range(2 * len(source.rows)):
         width, height = source.plan(1, index)
