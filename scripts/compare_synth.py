@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from samvlm.data.printed_source import SCALE
 from samvlm.data.tables import Table
 from samvlm.evaluation.benchmarks import open_benchmark
 from samvlm.model.text_scale import text_height
 
-TEXT_HEIGHT, LONGEST, MOST = 11.0, 768, 2.0  # what the image processor of the shipped model aims at
 _FIGURE = re.compile(r"[-−–+<>≤≥$€£(]*\s*\d[\d.,\s%±()–−\-/*a-c†‡]*")
 ROWS = {
     "rows": "rows",
@@ -52,7 +52,8 @@ def measure(table: Table, image: Image.Image, at_scale: bool) -> dict[str, float
     em = text_height(grey)
     scale = 1.0
     if not at_scale:
-        scale = min(LONGEST / max(image.size), MOST, TEXT_HEIGHT / em if em else MOST)
+        most = SCALE["max_upscale"]
+        scale = min(SCALE["max_side"] / max(image.size), most, SCALE["text_height"] / em if em else most)
     single = [row for row in table.to_rows() if sum(bool(text.strip()) for text in row) == 1]
     found = {
         "rows": table.n_rows,
@@ -103,10 +104,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--limit", type=int, default=200, help="tables of each (200)")
     parser.add_argument("--damage", type=float, default=0.3, help="to the drawn ones, 0 to 1 (0.3)")
+    parser.add_argument("--scale", type=float, default=1.4, help="of the type of the drawn ones (1.4)")
     parser.add_argument("--style", help="of the drawn ones: any, journal, report, business")
     parser.add_argument("--json", metavar="FILE", help="write every measure of every table")
     options = parser.parse_args(argv)
-    drawing = {"damage": options.damage} | ({"style": options.style} if options.style else {})
+    drawing = {"damage": options.damage, "scale": options.scale, "max_side": SCALE["max_side"]}
+    drawing |= {"style": options.style} if options.style else {}
     columns: dict[str, list[dict[str, float]]] = {}
     for entry in options.data:
         name, equals, data = entry.rpartition("=")
