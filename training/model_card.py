@@ -287,18 +287,21 @@ def score_lines(trainer: Trainer, name: str) -> list[str]:
         and not isinstance(value, str)
     }
     told = getattr(scoring, "told", "held-out examples")
-    limit = trainer.recipe.scoring.max_new_tokens
+    limit, metric = trainer.recipe.scoring.max_new_tokens, trainer.recipe.scoring.metric
+    names = sorted(
+        figures, key=lambda name: (name != metric, name)
+    )  # a resumed run has them in another order
     lines = [
         f"Measured in training, at step {step:,}, on {told}, at most {limit:,} new tokens an answer. {how}",
         "",
     ]
     if step != trainer.state.global_step or trainer.recipe.scoring.keep_best:
-        lines[0] += f" The step was chosen by `{trainer.recipe.scoring.metric}` on these same examples."
+        lines[0] += f" The step was chosen by `{metric}` on these same examples."
     return [
         *lines,
         "| score | value |",
         "|---|---|",
-        *(f"| `{key}` | {value:.4g} |" for key, value in figures.items()),
+        *(f"| `{name}` | {figures[name]:.4g} |" for name in names),
     ]
 
 

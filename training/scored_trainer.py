@@ -60,11 +60,16 @@ class ScoredTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 
-    def score_if_missing(self) -> None:
-        """Score the model where its step has no scores yet, though it is one that should have."""
+    @property
+    def owes_scores(self) -> bool:
+        """Whether the step has no scores yet, though it is one that should have."""
         step, every = self.state.global_step, self.recipe.scoring.every
         due = self.scoring is not None and (step % every == 0 or step >= self.recipe.trainer.max_steps)
-        if due and not is_scored(self.state.log_history, step):
+        return due and not is_scored(self.state.log_history, step)
+
+    def score_if_missing(self) -> None:
+        """Score the model where its step has no scores yet, though it is one that should have."""
+        if self.owes_scores:
             self.evaluate()
             if self.signals.agreed() is not None:
                 self.signals.end_deferral()

@@ -221,9 +221,9 @@ class SamVlmTrainer(ScoredTrainer, ShardedTrainer):
             recall(self, Path(checkpoint))
 
     def end_early(self, signals: Signals) -> None:
-        """Behind the last step: raises Interrupted if a signal cut the run off, TrainingStopped if the last
-        checkpoint could not be saved."""
-        if self.state.global_step < self.state.max_steps:
+        """Behind the last step: raises Interrupted if a signal cut the run, or its last scores, off, TrainingStopped
+        if the last checkpoint could not be saved."""
+        if self.state.global_step < self.state.max_steps or self.owes_scores:
             signals.end_deferral()
         if self.saver.failed:
             raise TrainingStopped(

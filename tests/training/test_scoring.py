@@ -86,15 +86,16 @@ def test_what_is_learnt_stays_the_same(tmp_path, reader_folder, capsys):
     assert code == 0 and same(scored, resumed) and scores_in(resumed) == found
 
 
+@pytest.mark.parametrize("step", [4, 6])
 def test_a_signal_while_scoring_ends_at_once_and_the_scores_are_made_up_for(
-    tmp_path, reader_folder, monkeypatch
+    step, tmp_path, reader_folder, monkeypatch
 ):
     code, whole = run(tmp_path, reader_folder, name="whole", scoring=HELD)
     assert code == 0
     predict, seen = Scoring.predict, []
 
     def interrupted(self, trainer, cases, *rest):
-        if trainer.state.global_step == 4 and not seen:
+        if trainer.state.global_step == step and not seen:
             seen.append(len(cases))
             os.kill(os.getpid(), signal.SIGTERM)
         return predict(self, trainer, cases, *rest)
@@ -102,9 +103,14 @@ def test_a_signal_while_scoring_ends_at_once_and_the_scores_are_made_up_for(
     monkeypatch.setattr(Scoring, "predict", interrupted)
     code, broken = run(tmp_path, reader_folder, name="broken", scoring=HELD)
     assert code == 143 and seen == [3]
-    assert checkpoints_in(broken)[-1].name == "checkpoint-4" and len(scores_in(broken)) == 1
+    assert checkpoints_in(broken)[-1].name == f"checkpoint-{step}"
+    assert scores_in(broken) == scores_in(whole)[: step // 2 - 1]
+    assert not (broken / "README.md").exists(), "without its scores there is no result"
     assert run(tmp_path, reader_folder, "--resume", "auto", name="broken", scoring=HELD)[0] == 0
-    assert scores_in(broken) == scores_in(whole) and same(broken, whole) and log_of(broken) == log_of(whole)
+    assert same(broken, whole) and log_of(broken) == log_of(whole)
+    assert scores_in(broken) == scores_in(whole)[: None if step == 4 else -1], "it was saved before the last"
+    cards = [(folder / "README.md").read_text().partition("## Scores")[2] for folder in (broken, whole)]
+    assert cards[0].partition("## Recipe")[0] == cards[1].partition("## Recipe")[0] != ""
 
 
 @pytest.mark.parametrize("lora", [False, True])
