@@ -10,11 +10,11 @@ from samvlm.model.text_scale import local_mean, text_height
 LINES = ["Region  2003  2004", "North   12.5  13.1", "South   7.75  8.02", "Total  20.25 21.12"]
 
 
-def page(em: float, ruled: bool = False, dark: bool = False) -> Image.Image:
+def page(em: float, ruled: bool = False, dark: bool = False, pitch: float = 1.8, lines=LINES) -> Image.Image:
     image = Image.new("RGB", (int(16 * em), int(9 * em)), "white")
     draw = ImageDraw.Draw(image)
-    for i, line in enumerate(LINES):
-        draw.text((em, (1 + 1.8 * i) * em), line, "black", font=ImageFont.load_default(size=em))
+    for i, line in enumerate(lines):
+        draw.text((em, (1 + pitch * i) * em), line, "black", font=ImageFont.load_default(size=em))
         if ruled:
             draw.line([(0, (0.7 + 1.8 * i) * em), (16 * em, (0.7 + 1.8 * i) * em)], "black", 2)
     return Image.eval(image, lambda v: 255 - v) if dark else image
@@ -24,6 +24,20 @@ def page(em: float, ruled: bool = False, dark: bool = False) -> Image.Image:
 @pytest.mark.parametrize("em", [10, 16, 31, 48])
 def test_height_of_drawn_text(em, ruled):
     assert text_height(np.asarray(page(em, ruled).convert("L"))) == pytest.approx(em, rel=0.25)
+
+
+def test_tight_lines_are_not_taken_for_one_tall_line():
+    lines = [
+        "Employed by region",
+        "Holdings of property",
+        "Budget, beginning",
+        "Supplied, by body",
+        "Jumped daily",
+        "Byrding gap",
+    ]
+    close = np.asarray(page(9, pitch=0.9, lines=lines).convert("L"))
+    loose = np.asarray(page(9, pitch=1.4, lines=lines).convert("L"))
+    assert text_height(close) == pytest.approx(text_height(loose), rel=0.15)
 
 
 def test_no_text_no_height():
