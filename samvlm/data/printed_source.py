@@ -53,14 +53,16 @@ class EngineSource:
             raise ValueError(f"damage={self.damage}: a share from 0 to 1.")
         if self.max_side is not None and (self.max_side % STEP or self.max_side < STEP):
             raise ValueError(f"max_side={self.max_side}: a multiple of {STEP}.")
+        self._scale = {name: value for name in SCALE if (value := getattr(self, name)) is not None}
+        self.fit(**SCALE)
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
         self.refused: list = []
 
     def fit(self, text_height: float | None, max_side: int, max_upscale: float | None) -> None:
         """Take the scale of a model's image processor, but for what was given; None: no bound."""
-        self.text_height = self.text_height or text_height or math.inf
-        self.max_side = self.max_side or max_side
-        self.max_upscale = self.max_upscale or max_upscale or math.inf
+        found = {"text_height": text_height, "max_side": max_side, "max_upscale": max_upscale}
+        for name, value in {**found, **self._scale}.items():
+            setattr(self, name, value or math.inf)
 
     @cached_property
     def shards(self) -> TableShards:
@@ -133,9 +135,8 @@ class EngineSource:
         return size
 
     def _resized(self, width: int, height: int, em: float, factor: float) -> tuple[int, int]:
-        text_height = self.text_height or SCALE["text_height"]
-        scale = min(self.max_upscale or SCALE["max_upscale"], text_height * factor / em if em else math.inf)
-        scale = min(scale, (self.max_side or SCALE["max_side"]) / max(width, height))
+        scale = min(self.max_upscale, self.text_height * factor / em if em else math.inf)
+        scale = min(scale, self.max_side / max(width, height))
         return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
     def _canvas(self, width: int, height: int) -> tuple[int, int]:

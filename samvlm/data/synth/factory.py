@@ -19,12 +19,8 @@ from .texts import draw_text
 
 STEP = 64  # sides are whole multiples of this
 PADDING = (255, 255, 255)  # the canvas around a document, as the image processor of the shipped model pads it
-RANGES = {
-    "max_side": (128, 65536),
-    "max_area": (4096, 2**32),
-    "damage": (0, 1),
-    "scale": (0.5, 4),
-}  # options that are numbers
+# Options that are numbers, and their bounds.
+RANGES = {"max_side": (128, 65536), "max_area": (4096, 2**32), "damage": (0, 1), "scale": (0.5, 4)}
 OPTIONS = (*RANGES, "style")
 _WIDTHS = {128: 0.5, 192: 2, 256: 4, 320: 7, 384: 9, 448: 12, 512: 10, 576: 7, 640: 6, 704: 5, 768: 8}
 _ASPECTS = {(-1.7, 0.3): 0.7, (-3.2, -1.3): 0.18, (0.2, 1.2): 0.12}  # height to width, as powers of two
@@ -56,13 +52,8 @@ def plan_size(
     width = min(_steps(width * scale), max_side // STEP * STEP)
     low, high = dice.weighted(_ASPECTS)
     aspect = 2.0 ** dice.between(low, high)
-    height = STEP * max(1, round(width * aspect / STEP))
-    most = (
-        min(max_side, max_area // width, round(320 * scale) if kind == "question" else max_side)
-        // STEP
-        * STEP
-    )
-    return width, max(STEP, min(height, most))
+    most = min(max_side, max_area // width, round(320 * scale) if kind == "question" else max_side)
+    return width, max(STEP, min(_steps(width * aspect), most // STEP * STEP))
 
 
 def sample(
