@@ -20,6 +20,12 @@ if not torch.cuda.is_available():  # to be said before anybody imports Triton
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first, so that no worker is left with them when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def fresh_compiler() -> None:
     """The compiler forgets other shapes of the same modules, for which it would take all sizes as unknowns: minutes."""

@@ -30,7 +30,7 @@ class EngineSource:
     jitter:      by how much the scale varies around that, as a power of two
     max_area:    pixels of the canvas; larger tables are left out
     least:       font size in pixels; tables whose text would be smaller at the model's scale are left out
-    max_length:  characters of the answer; longer ones are left out
+    min_length, max_length: characters of the answer; shorter and longer ones are left out
     dense_only:  the tower alone reads these, for the dense loss
     """
 
@@ -43,6 +43,7 @@ class EngineSource:
     jitter: float = 0.12
     max_area: int | None = None
     least: float = 5.5
+    min_length: int = 0
     max_length: int | None = None
     dense_only: bool = False
     drawn = True
@@ -77,12 +78,14 @@ class EngineSource:
             size = self._resized(place.width, place.height, place.em, 1.0)
             readable = place.em * size[0] / place.width >= self.least or not place.em
             fits = self.max_area is None or math.prod(self._canvas(*size)) <= self.max_area
-            if fits and readable and (self.max_length is None or place.length <= self.max_length):
+            of_length = self.min_length <= place.length <= (self.max_length or math.inf)
+            if fits and readable and of_length:
                 found.append(number)
         if not found:
             raise ValueError(
                 f"{self.engine}: none of its {len(self.shards)} tables has at most max_area={self.max_area} pixels, "
-                f"max_length={self.max_length} characters and text of least={self.least:g} pixels: change them."
+                f"min_length={self.min_length} to max_length={self.max_length} characters and text of "
+                f"least={self.least:g} pixels: change them."
             )
         return found
 

@@ -219,6 +219,7 @@ def test_source_leaves_out_what_is_too_large(folder: Path):
         width, height = source.plan(1, index)
         assert width * height <= 192 * 256
     assert all(EngineSource(str(folder), max_length=150).length(1, index) <= 150 for index in range(20))
+    assert all(EngineSource(str(folder), min_length=150).length(1, index) >= 150 for index in range(20))
     with pytest.raises(ValueError, match="none of its 12 tables has at most max_area=64"):
         EngineSource(str(folder), max_area=64).load(0, 0)
     with pytest.raises(ValueError, match="damage=2: a share"):
