@@ -9,6 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import LogitsProcessor, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from samvlm.data.otsl import TOKENS
+from samvlm.data.otsl_grammar import CIRCLE
 from samvlm.data.tables import Table
 from samvlm.grammar import GrammarLimits, OTSLGrammar, OTSLVocabulary, close_otsl
 
@@ -185,6 +186,37 @@ def test_limits_close_the_table(tokenizer):
     assert "text" not in allowed_after(tokenizer, "<fcel>ab", max_cell_chars=2)
 
 
+@pytest.mark.parametrize(
+    ("text", "limits", "goes_on"),
+    [
+        (("12.1 22.0 12.1 21.2 " * 4)[:64], {}, False),
+        ("ab" * 32, {"min_variety": 0}, True),
+        ("he or she does use bread and a red bean. an old shoe and so on below", {}, True),
+        ("0.1 0.2 1.0 1.1 1.2 2.0 2.1 2.2 10 11 12 20 21 22 100 101 102 110 111 112", {}, True),
+    ],
+)
+def test_a_cell_that_goes_in_circles_ends(tokenizer, text, limits, goes_on):
+    allowed = allowed_after(tokenizer, f"<fcel>{text}", **limits)
+    assert ("text" in allowed) == goes_on and CELLS | {"<nl>"} < allowed | {"text"}
+    ended = tokenizer(f"<fcel>{text}<fcel>b<nl><eos>", add_special_tokens=False)["input_ids"]
+    grammar = OTSLGrammar.from_tokenizer(tokenizer, prompt_length=0, **limits)
+    assert grammar.cut_by(ended) == ("" if goes_on else CIRCLE)
+    assert "text" in allowed_after(tokenizer, f"<fcel>{text}<fcel>b", **limits)
+
+
+@pytest.mark.parametrize("token", ["<ecel>", "<lcel>", "<ched>"])
+def test_equal_cells_without_text_in_the_first_row_end(tokenizer, token):
+    start = "<fcel>a" if token == "<lcel>" else ""
+    assert token in allowed_after(tokenizer, start + 23 * token)
+    ended = allowed_after(tokenizer, start + 24 * token)
+    assert token not in ended and {"<nl>"} | (CELLS - {token}) <= ended
+    assert token in allowed_after(tokenizer, start + 24 * token, max_run=0)
+    assert "<fcel>" in allowed_after(tokenizer, 30 * "<fcel>a"), "these have text"
+    assert "<ecel>" in allowed_after(
+        tokenizer, 30 * "<fcel>a" + "<nl>" + 25 * "<ecel>"
+    )  # as wide as the first
+
+
 def test_a_text_cannot_spell_a_token(tokenizer):
     grammar = OTSLGrammar.from_tokenizer(tokenizer, prompt_length=0)
     ids = tokenizer("<fcel><n", add_special_tokens=False)["input_ids"]
@@ -218,7 +250,7 @@ class Noise(LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         rows = [torch.randn(scores.shape[-1], generator=torch.Generator().manual_seed(hash(tuple(row)) % 2**31))
-                for row in input_ids.tolist()]  # fmt: skip
+                for row in input_ids.tolist()]
         return torch.stack(rows) * 4
 
 
@@ -229,7 +261,7 @@ class Noise(LogitsProcessor):
 def test_with_generate_batched_and_left_padded(tokenizer, mode):
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                         num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, eos_token_id=1, bos_token_id=None)  # fmt: skip
+                         num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, eos_token_id=1, bos_token_id=None)
     model = Qwen2ForCausalLM(config).eval()
     ids = torch.tensor([[0, 0, 5, 6], [4, 5, 6, 7], [0, 7, 7, 7]])
     inputs = {"input_ids": ids, "attention_mask": (ids != 0).long()}
@@ -241,7 +273,7 @@ def test_with_generate_batched_and_left_padded(tokenizer, mode):
     embeds = model.get_input_embeddings()(ids)
     grammar = OTSLGrammar.from_tokenizer(tokenizer, prompt_length=0, max_new_tokens=20)
     output = model.generate(inputs_embeds=embeds, attention_mask=inputs["attention_mask"], max_new_tokens=20,
-                            logits_processor=[Noise(), grammar], **mode)  # fmt: skip
+                            logits_processor=[Noise(), grammar], **mode)
     for row in output:
         check(tokenizer, row)
 

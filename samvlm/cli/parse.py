@@ -212,5 +212,5 @@ class Reader:
 
 def _cut_off(result: ParseResult) -> str:
     if result.finish_reason == "repetition":
-        return "the model went in circles; the output is cut off where they start"
+        return "the model went in circles; what it repeated is cut off"
     return f"the output reached its limit ({result.tokens} tokens) and was cut off; see --max-new-tokens"

@@ -11,16 +11,28 @@ from dataclasses import dataclass, replace
 from .otsl import ECEL, LCEL, NAMES, NL, ORIGIN_TOKENS, TEXT_TOKENS, TOKENS, UCEL, XCEL, split_tokens
 
 END, TEXT = "end", "text"
+LIMIT, CIRCLE = "limit", "circle"  # why a choice was taken away
 TAIL = max(map(len, NAMES)) + 1  # characters at the end of a text that may be the start of a literal token
+WINDOW, PIECE = (
+    64,
+    4,
+)  # characters at the end of a text that are looked over for circles, and of the pieces compared
 
 
 @dataclass(frozen=True)
 class GrammarLimits:
-    """Caps of one table. `max_new_tokens` is the budget of `generate`, the end token included; None: no cap."""
+    """Caps of one table. `max_new_tokens` is the budget of `generate`, the end token included; None: no cap.
+
+    `max_run` and `min_variety` end what goes in circles, and let the table go on behind it: so many equal cells
+    without text stand side by side in the first row, at most; and a cell ends where less than this share of the last
+    61 pieces of its text, of four characters each, differ (text has 0.9 and more, a leader of dots 0.02). 0: never.
+    """
 
     max_rows: int = 300
     max_cols: int = 100
     max_cell_chars: int = 2000
+    max_run: int = 24
+    min_variety: float = 0.5
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -38,7 +50,7 @@ class GrammarState:
     """Where a table stands after some tokens. Immutable, so that beams may share it.
 
     `above` and `line` hold, for each column of the last and of the current row, the column in which the cell there
-    starts. `limited` is set once a limit has taken a choice away.
+    starts. `limited` says whether a limit has taken a choice away: LIMIT, CIRCLE (whatever else has), or "".
     """
 
     row: int = 0
@@ -46,9 +58,10 @@ class GrammarState:
     line: tuple[int, ...] = ()
     last: str = NL
     chars: int = 0  # of the current cell's text
-    tail: str = ""  # its last characters
+    tail: str = ""  # its last characters, up to WINDOW
+    run: int = 0  # equal tokens without text so far, at the end of the row
     used: int = 0  # tokens so far
-    limited: bool = False
+    limited: str = ""
 
     @property
     def to_close(self) -> int:
@@ -59,22 +72,22 @@ class GrammarState:
             return 2 if self.line else 3
         return len(self.above) - len(self.line) + 2 if self.line else 1
 
-    def allowed(self, limits: GrammarLimits) -> tuple[frozenset[str], bool]:
-        """Return the tokens that may follow (TEXT and END among them) and whether a limit took any away."""
+    def allowed(self, limits: GrammarLimits) -> tuple[frozenset[str], str]:
+        """Return the tokens that may follow (TEXT and END among them) and which limit took any away, or ""."""
         if self.last == END:
-            return frozenset({END}), False
+            return frozenset({END}), ""
         left = None if limits.max_new_tokens is None else limits.max_new_tokens - self.used
         col, n_cols = len(self.line), len(self.above)
         if left is not None and left <= self.to_close:
-            return frozenset({self.closer()}), True
+            return frozenset({self.closer()}), LIMIT
         if not self.line:
             if self.row == 0:
-                return frozenset(ORIGIN_TOKENS), False
+                return frozenset(ORIGIN_TOKENS), ""
             if self.row >= limits.max_rows or (left is not None and left < n_cols + 2):
-                return frozenset({END}), True
-            return frozenset({*ORIGIN_TOKENS, UCEL, END}), False
+                return frozenset({END}), LIMIT
+            return frozenset({*ORIGIN_TOKENS, UCEL, END}), ""
         if self._must_fill(col):
-            return frozenset({XCEL}), False
+            return frozenset({XCEL}), ""
         out = set()
         full = limits.max_cols if self.row == 0 else n_cols
         if col < full:
@@ -85,13 +98,26 @@ class GrammarState:
                 out.add(UCEL)
         if self.row == 0 or col == n_cols:
             out.add(NL)
-        limited = self.row == 0 and col >= full
+        limited = LIMIT if self.row == 0 and col >= full else ""
+        if self.row == 0 and not self.chars and 0 < limits.max_run <= self.run and self.last in out:
+            out.remove(self.last)
+            limited = CIRCLE
         if self.last in TEXT_TOKENS:
-            if self.chars < limits.max_cell_chars:
-                out.add(TEXT)
+            if self.chars >= limits.max_cell_chars:
+                limited = limited or LIMIT
+            elif self.variety < limits.min_variety:
+                limited = CIRCLE
             else:
-                limited = True
+                out.add(TEXT)
         return frozenset(out), limited
+
+    @property
+    def variety(self) -> float:
+        """Which share of the last pieces of the current cell's text differ; 1 where it is short."""
+        if self.chars < WINDOW:
+            return 1.0
+        pieces = [self.tail[start : start + PIECE] for start in range(len(self.tail) - PIECE + 1)]
+        return len(set(pieces)) / len(pieces)
 
     def _must_fill(self, col: int) -> bool:
         """Whether the cell of the row above that the last token continued reaches over this column too."""
@@ -105,23 +131,26 @@ class GrammarState:
             return NL
         return XCEL if self._must_fill(len(self.line)) else ECEL
 
-    def after(self, token: str, text: str = "", limited: bool = False) -> GrammarState:
+    def after(self, token: str, text: str = "", limited: str = "") -> GrammarState:
         """Return the state after a structure token, END, or TEXT with its characters; the token must be allowed."""
-        used, limited, col = self.used + 1, self.limited or limited, len(self.line)
+        used, col = self.used + 1, len(self.line)
+        limited = limited if limited == CIRCLE else self.limited or limited
         if token == TEXT:
             return replace(
                 self,
                 chars=self.chars + max(len(text), 1),
-                tail=(self.tail + text)[-TAIL:],
+                tail=(self.tail + text)[-WINDOW:],
                 used=used,
                 limited=limited,
             )
         if token == END:
             return replace(self, last=END, used=used, limited=limited)
         if token == NL:
-            return GrammarState(self.row + 1, self.line, (), NL, 0, "", used, limited)
+            return GrammarState(self.row + 1, self.line, used=used, limited=limited)
         start = self.line[-1] if token in (LCEL, XCEL) and self.line else col
-        return GrammarState(self.row, self.above, (*self.line, start), token, 0, "", used, limited)
+        run = self.run + 1 if token == self.last and not self.chars else 1
+        line = (*self.line, start)
+        return GrammarState(self.row, self.above, line, token, run=run, used=used, limited=limited)
 
 
 def close_otsl(text: str) -> tuple[str, bool]:

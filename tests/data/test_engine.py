@@ -198,10 +198,8 @@ def test_source_plans_what_it_loads(folder: Path):
 
 
 def test_source_takes_the_scale_of_a_model(folder: Path):
-    fitted, given = (
-        EngineSource(str(folder), jitter=0.0),
-        EngineSource(str(folder), jitter=0.0, text_height=8),
-    )
+    fitted = EngineSource(str(folder), jitter=0.0)
+    given = EngineSource(str(folder), jitter=0.0, text_height=8)
     for source in (fitted, given):
         source.fit(text_height=12.0, max_side=1024, max_upscale=None)
     assert (given.text_height, given.max_side) == (8, 1024)
@@ -218,8 +216,8 @@ def test_source_leaves_out_what_is_too_large(folder: Path):
     for index in range(2 * len(source.rows)):
         width, height = source.plan(1, index)
         assert width * height <= 192 * 256
-    assert all(EngineSource(str(folder), max_length=150).length(1, index) <= 150 for index in range(20))
-    assert all(EngineSource(str(folder), min_length=150).length(1, index) >= 150 for index in range(20))
+    short, long = EngineSource(str(folder), max_length=150), EngineSource(str(folder), min_length=150)
+    assert all(short.length(1, index) <= 150 <= long.length(1, index) for index in range(20))
     with pytest.raises(ValueError, match="none of its 12 tables has at most max_area=64"):
         EngineSource(str(folder), max_area=64).load(0, 0)
     with pytest.raises(ValueError, match="damage=2: a share"):
