@@ -250,7 +250,7 @@ class Noise(LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         rows = [torch.randn(scores.shape[-1], generator=torch.Generator().manual_seed(hash(tuple(row)) % 2**31))
-                for row in input_ids.tolist()]
+                for row in input_ids.tolist()]  # fmt: skip
         return torch.stack(rows) * 4
 
 
@@ -261,7 +261,7 @@ class Noise(LogitsProcessor):
 def test_with_generate_batched_and_left_padded(tokenizer, mode):
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                         num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, eos_token_id=1, bos_token_id=None)
+                         num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, eos_token_id=1, bos_token_id=None)  # fmt: skip
     model = Qwen2ForCausalLM(config).eval()
     ids = torch.tensor([[0, 0, 5, 6], [4, 5, 6, 7], [0, 7, 7, 7]])
     inputs = {"input_ids": ids, "attention_mask": (ids != 0).long()}
@@ -273,7 +273,7 @@ def test_with_generate_batched_and_left_padded(tokenizer, mode):
     embeds = model.get_input_embeddings()(ids)
     grammar = OTSLGrammar.from_tokenizer(tokenizer, prompt_length=0, max_new_tokens=20)
     output = model.generate(inputs_embeds=embeds, attention_mask=inputs["attention_mask"], max_new_tokens=20,
-                            logits_processor=[Noise(), grammar], **mode)
+                            logits_processor=[Noise(), grammar], **mode)  # fmt: skip
     for row in output:
         check(tokenizer, row)
 
