@@ -20,7 +20,7 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from .data.otsl import TOKENS
-from .data.otsl_grammar import END, LIMIT, TEXT, GrammarLimits, GrammarState, close_otsl
+from .data.otsl_grammar import END, TEXT, GrammarLimits, GrammarState, close_otsl
 
 __all__ = ["GrammarLimits", "OTSLGrammar", "OTSLVocabulary", "close_otsl"]
 
@@ -161,13 +161,9 @@ class OTSLGrammar(LogitsProcessor):
 
     def truncated(self, ids: torch.Tensor | Iterable[int]) -> bool:
         """Whether a limit, not the model, ended the table or one of its cells. `ids`: one sequence, prompt included."""
-        return bool(self.cut_by(ids))
-
-    def cut_by(self, ids: torch.Tensor | Iterable[int]) -> str:
-        """Which limit ended the table or one of its cells: CIRCLE, LIMIT, or "" for none. `ids`: as above."""
         numbers = ids.tolist() if isinstance(ids, torch.Tensor) else list(ids)
         state = self._replay(numbers[self.prompt_length :])
-        return state.limited or ("" if state.last == END else LIMIT)
+        return state.limited or state.last != END
 
     def _replay(self, ids: list[int]) -> GrammarState:
         state = GrammarState()
@@ -182,7 +178,7 @@ class OTSLGrammar(LogitsProcessor):
         name = END if number in self.eos_ids else self.vocabulary.names[number] if known else None
         allowed, limited = state.allowed(self.limits)
         if name not in allowed:  # a beam that died: its score is -inf, but beam search may carry it on
-            return state.after(END, limited=LIMIT)
+            return state.after(END, limited=True)
         return state.after(name, self.vocabulary.texts[number] if name == TEXT else "", limited)
 
     def _mask(self, state: GrammarState, scores: torch.Tensor) -> torch.Tensor:

@@ -212,5 +212,6 @@ class Reader:
 
 def _cut_off(result: ParseResult) -> str:
     if result.finish_reason == "repetition":
-        return "the model went in circles; what it repeated is cut off"
-    return f"the output reached its limit ({result.tokens} tokens) and was cut off; see --max-new-tokens"
+        return "the model went in circles; the output is cut off where they start"
+    limit = f"reached its limit ({result.tokens} tokens), or a cell of it went in circles"
+    return f"the output {limit}, and was cut off there; see --max-new-tokens"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from .otsl import ECEL, LCEL, NAMES, NL, ORIGIN_TOKENS, TEXT_TOKENS, TOKENS, UCEL, XCEL, split_tokens
 
 END, TEXT = "end", "text"
-LIMIT, CIRCLE = "limit", "circle"  # why a choice was taken away
 TAIL = max(map(len, NAMES)) + 1  # characters at the end of a text that may be the start of a literal token
 WINDOW, PIECE = (
     64,
@@ -50,7 +49,7 @@ class GrammarState:
     """Where a table stands after some tokens. Immutable, so that beams may share it.
 
     `above` and `line` hold, for each column of the last and of the current row, the column in which the cell there
-    starts. `limited` says whether a limit has taken a choice away: LIMIT, CIRCLE (whatever else has), or "".
+    starts. `limited` is set once a limit has taken a choice away.
     """
 
     row: int = 0
@@ -61,7 +60,7 @@ class GrammarState:
     tail: str = ""  # its last characters, up to WINDOW
     run: int = 0  # equal tokens without text so far, at the end of the row
     used: int = 0  # tokens so far
-    limited: str = ""
+    limited: bool = False
 
     @property
     def to_close(self) -> int:
@@ -72,22 +71,22 @@ class GrammarState:
             return 2 if self.line else 3
         return len(self.above) - len(self.line) + 2 if self.line else 1
 
-    def allowed(self, limits: GrammarLimits) -> tuple[frozenset[str], str]:
-        """Return the tokens that may follow (TEXT and END among them) and which limit took any away, or ""."""
+    def allowed(self, limits: GrammarLimits) -> tuple[frozenset[str], bool]:
+        """Return the tokens that may follow (TEXT and END among them) and whether a limit took any away."""
         if self.last == END:
-            return frozenset({END}), ""
+            return frozenset({END}), False
         left = None if limits.max_new_tokens is None else limits.max_new_tokens - self.used
         col, n_cols = len(self.line), len(self.above)
         if left is not None and left <= self.to_close:
-            return frozenset({self.closer()}), LIMIT
+            return frozenset({self.closer()}), True
         if not self.line:
             if self.row == 0:
-                return frozenset(ORIGIN_TOKENS), ""
+                return frozenset(ORIGIN_TOKENS), False
             if self.row >= limits.max_rows or (left is not None and left < n_cols + 2):
-                return frozenset({END}), LIMIT
-            return frozenset({*ORIGIN_TOKENS, UCEL, END}), ""
+                return frozenset({END}), True
+            return frozenset({*ORIGIN_TOKENS, UCEL, END}), False
         if self._must_fill(col):
-            return frozenset({XCEL}), ""
+            return frozenset({XCEL}), False
         out = set()
         full = limits.max_cols if self.row == 0 else n_cols
         if col < full:
@@ -98,17 +97,15 @@ class GrammarState:
                 out.add(UCEL)
         if self.row == 0 or col == n_cols:
             out.add(NL)
-        limited = LIMIT if self.row == 0 and col >= full else ""
+        limited = self.row == 0 and col >= full
         if self.row == 0 and not self.chars and 0 < limits.max_run <= self.run and self.last in out:
             out.remove(self.last)
-            limited = CIRCLE
+            limited = True
         if self.last in TEXT_TOKENS:
-            if self.chars >= limits.max_cell_chars:
-                limited = limited or LIMIT
-            elif self.variety < limits.min_variety:
-                limited = CIRCLE
-            else:
+            if self.chars < limits.max_cell_chars and self.variety >= limits.min_variety:
                 out.add(TEXT)
+            else:
+                limited = True
         return frozenset(out), limited
 
     @property
@@ -131,10 +128,9 @@ class GrammarState:
             return NL
         return XCEL if self._must_fill(len(self.line)) else ECEL
 
-    def after(self, token: str, text: str = "", limited: str = "") -> GrammarState:
+    def after(self, token: str, text: str = "", limited: bool = False) -> GrammarState:
         """Return the state after a structure token, END, or TEXT with its characters; the token must be allowed."""
-        used, col = self.used + 1, len(self.line)
-        limited = limited if limited == CIRCLE else self.limited or limited
+        used, limited, col = self.used + 1, self.limited or limited, len(self.line)
         if token == TEXT:
             return replace(
                 self,

@@ -15,7 +15,6 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..data.otsl import NL, ORIGIN_TOKENS
 from ..data.otsl import TOKENS as OTSL_TOKENS
-from ..data.otsl_grammar import CIRCLE
 from ..data.tables import Table
 from ..data.tasks import messages as task_messages
 from ..grammar import OTSLGrammar, close_otsl
@@ -96,11 +95,10 @@ class AnswerGenerator:
             timing.tokens = sum(len(row.ids) for row in rows)
         answers = []
         for ids, row in zip(prompts, rows, strict=True):
-            cut = rules.cut_by(ids + row.ids) if rules else ""
             reason: FinishReason = "length"
-            if row.looped or cut == CIRCLE:
+            if row.looped:
                 reason = "repetition"
-            elif row.ended and not cut:
+            elif row.ended and not (rules and rules.truncated(ids + row.ids)):
                 reason = "stop"
             text = self.decoder.decode(row.ids, escape=grammar)
             answers.append(Answer(row.ids, text, reason, row.probabilities, timing))
