@@ -211,9 +211,8 @@ def test_equal_cells_without_text_in_the_first_row_end(tokenizer, token):
     assert token not in ended and {"<nl>"} | (CELLS - {token}) <= ended
     assert token in allowed_after(tokenizer, start + 24 * token, max_run=0)
     assert "<fcel>" in allowed_after(tokenizer, 30 * "<fcel>a"), "these have text"
-    assert "<ecel>" in allowed_after(
-        tokenizer, 30 * "<fcel>a" + "<nl>" + 25 * "<ecel>"
-    )  # as wide as the first
+    as_wide = 30 * "<fcel>a" + "<nl>" + 25 * "<ecel>"
+    assert "<ecel>" in allowed_after(tokenizer, as_wide)
 
 
 def test_a_text_cannot_spell_a_token(tokenizer):

@@ -288,9 +288,8 @@ def score_lines(trainer: Trainer, name: str) -> list[str]:
     }
     told = getattr(scoring, "told", "held-out examples")
     limit, metric = trainer.recipe.scoring.max_new_tokens, trainer.recipe.scoring.metric
-    names = sorted(
-        figures, key=lambda name: (name != metric, name)
-    )  # a resumed run has them in another order
+    # A resumed run has them in another order.
+    names = sorted(figures, key=lambda name: (name != metric, name))
     lines = [
         f"Measured in training, at step {step:,}, on {told}, at most {limit:,} new tokens an answer. {how}",
         "",

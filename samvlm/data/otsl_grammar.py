@@ -12,10 +12,8 @@ from .otsl import ECEL, LCEL, NAMES, NL, ORIGIN_TOKENS, TEXT_TOKENS, TOKENS, UCE
 
 END, TEXT = "end", "text"
 TAIL = max(map(len, NAMES)) + 1  # characters at the end of a text that may be the start of a literal token
-WINDOW, PIECE = (
-    64,
-    4,
-)  # characters at the end of a text that are looked over for circles, and of the pieces compared
+WINDOW = 64  # characters at the end of a cell's text that are looked over for circles
+PIECE = 4  # characters of the pieces of it that are compared
 
 
 @dataclass(frozen=True)

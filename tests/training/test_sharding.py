@@ -178,7 +178,7 @@ def told(tmp_path_factory) -> dict[str, dict]:
     if importlib.util.find_spec("deepspeed") is None or shutil.which("g++") is None:
         pytest.skip("DeepSpeed or g++ is missing")
     ways = [
-        "zero2:plain,bad",
+        "zero2:plain,resumed,bad",
         "zero2_offload:plain",
         "zero3:plain,resumed,packed,lora",
         "fsdp:plain,resumed,packed",
@@ -213,7 +213,9 @@ def test_processes_with_images_of_unlike_sizes_wait_for_each_other(way, told):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("way", "what"), [("zero3", "resumed"), ("fsdp", "resumed"), ("zero3", "lora")])
+@pytest.mark.parametrize(
+    ("way", "what"), [("zero2", "resumed"), ("zero3", "resumed"), ("fsdp", "resumed"), ("zero3", "lora")]
+)
 def test_a_resumed_run_of_two_processes_ends_as_the_unbroken_one(way, what, told):
     assert told[way][what] == {"weights": True, "log": True}
 
